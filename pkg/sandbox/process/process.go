@@ -49,6 +49,7 @@ func (p *Process) Kill() { p.signal(syscall.SIGKILL) }
 // waits until the child is gone; an ended child needs neither. The error says that it had to be killed.
 func (p *Process) Stop(grace time.Duration) error {
 	if !p.signal(syscall.SIGTERM) {
+		<-p.done
 		return nil
 	}
 	timer := time.NewTimer(grace)
@@ -58,10 +59,11 @@ func (p *Process) Stop(grace time.Duration) error {
 		return nil
 	case <-timer.C:
 	}
-	if !p.signal(syscall.SIGKILL) {
+	killed := p.signal(syscall.SIGKILL)
+	<-p.done
+	if !killed {
 		return nil
 	}
-	<-p.done
 	return fmt.Errorf("stop %s: still running %s after SIGTERM, so it was killed", p.name, grace)
 }
 
