@@ -1,0 +1,44 @@
+package controlplane
+
+// Names inside the state folder, which is the working directory of both
+// programs. etcd wants a port even on a unix socket; it becomes part of the name.
+const (
+	etcdData    = "etcd"
+	etcdClient  = "unix://etcd.sock:0"
+	etcdPeer    = "unix://etcd-peer.sock:0"
+	certDir     = "certs"
+	servingCert = "certs/apiserver.crt"
+	tokenFile   = "tokens.csv"
+	accountKey  = "service-account.key"
+)
+
+func etcdArgs() []string {
+	return []string{
+		"--name=sandbox",
+		"--data-dir=" + etcdData,
+		"--listen-client-urls=" + etcdClient,
+		"--advertise-client-urls=" + etcdClient,
+		"--listen-peer-urls=" + etcdPeer,
+		"--initial-advertise-peer-urls=" + etcdPeer,
+		"--initial-cluster=sandbox=" + etcdPeer,
+		"--unsafe-no-fsync",
+	}
+}
+
+func apiArgs(address string) []string {
+	return []string{
+		"--etcd-servers=" + etcdClient,
+		"--bind-address=" + address,
+		"--advertise-address=" + address,
+		"--secure-port=" + apiPort,
+		"--cert-dir=" + certDir,
+		"--endpoint-reconciler-type=none", // EndpointSlices refuse loopback
+		"--service-cluster-ip-range=10.96.0.0/16",
+		"--authorization-mode=RBAC",
+		"--token-auth-file=" + tokenFile,
+		"--disable-admission-plugins=ServiceAccount",
+		"--service-account-issuer=https://kubernetes.default.svc",
+		"--service-account-key-file=" + accountKey,
+		"--service-account-signing-key-file=" + accountKey,
+	}
+}
