@@ -1,0 +1,20 @@
+// Package translate turns Gateway API and InferencePool objects into what the
+// sandbox's data plane must do, and into the statuses that say so.
+//
+// Translate is a pure function: it imports API types but no client, keeps
+// nothing between calls and gives the same answer whatever the order of its
+// input. Start there; IR is the result that package xds renders for Envoy.
+//
+// Decisions that the specifications leave open:
+//   - Members of pools and Services are Pods found by selector. EndpointSlices
+//     refuse loopback addresses, and every sandbox Pod has one.
+//   - A listener port below 1024 is served at port + 8000, and its Accepted
+//     condition says so.
+//   - A regular-expression path ranks between exact and prefix paths.
+//   - A rule that names something unsupported answers 500 while the route's
+//     other rules work (PartiallyInvalid); a route of such rules only is not
+//     accepted.
+//   - An endpoint picker is dialled with TLS, unverified as every provider
+//     does, unless its Service port has appProtocol kubernetes.io/h2c or its
+//     Pod was started with --secure-serving=false.
+package translate
