@@ -154,12 +154,16 @@ func (c *ControlPlane) Err() error {
 }
 
 // Stop ends both children and waits for them; whatever does not obey SIGTERM
-// within 5 seconds is killed. Files stay.
+// within 5 seconds is killed, and at once when the other has died. Files stay.
 func (c *ControlPlane) Stop() {
 	c.stopOnce.Do(func() { close(c.stopping) })
-	_ = c.api.Stop(stopGrace) // being killed loses nothing that is kept
-	_ = c.etcd.Stop(stopGrace)
 	<-c.done
+	grace := stopGrace
+	if c.err != nil {
+		grace = 0
+	}
+	_ = c.api.Stop(grace) // being killed loses nothing that is kept
+	_ = c.etcd.Stop(grace)
 }
 
 // Users of every control plane.
