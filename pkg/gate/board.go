@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 )
 
 // Board holds the harm evidence of a whole run: one fresh e-process for every
@@ -13,7 +14,7 @@ import (
 // alpha, however many gates, steps and looks there are.
 //
 // A Board marshals to JSON and back without losing a bit. It is not safe for
-// concurrent use.
+// concurrent use; Clone makes one that changes on its own.
 type Board struct{ s boardState }
 
 type boardState struct {
@@ -37,10 +38,24 @@ type Crossing struct {
 // bound when a step is entered.
 func NewBoard(bounds []Bound, steps int, alpha float64) (*Board, error) {
 	b := &Board{boardState{
-		Alpha: alpha, Bounds: append([]Bound(nil), bounds...), Step: -1,
+		Alpha: alpha, Bounds: slices.Clone(bounds), Step: -1,
 		Seen: make([]uint64, len(bounds)), Cells: make([][]cell, max(steps, 0)),
 	}}
 	return b, b.check()
+}
+
+// Clone returns a copy that shares nothing with b.
+func (b *Board) Clone() *Board {
+	s := b.s
+	s.Bounds, s.Seen, s.Cells = slices.Clone(s.Bounds), slices.Clone(s.Seen), slices.Clone(s.Cells)
+	for i := range s.Cells {
+		s.Cells[i] = slices.Clone(s.Cells[i])
+	}
+	if s.Crossing != nil {
+		c := *s.Crossing
+		s.Crossing = &c
+	}
+	return &Board{s}
 }
 
 func (b *Board) check() error {
@@ -87,7 +102,7 @@ func (b *Board) EnterStep(i int, rebound ...Bound) error {
 	if b.s.Cells[i] == nil {
 		bounds := b.s.Bounds
 		if len(rebound) > 0 {
-			bounds = append([]Bound(nil), rebound...)
+			bounds = slices.Clone(rebound)
 		}
 		cells := make([]cell, len(bounds))
 		for g := range bounds {
@@ -107,7 +122,7 @@ func (b *Board) EnterStep(i int, rebound ...Bound) error {
 // Bounds are those of the current step, to count by; before the first step,
 // those of the plan.
 func (b *Board) Bounds() []Bound {
-	bounds := append([]Bound(nil), b.s.Bounds...)
+	bounds := slices.Clone(b.s.Bounds)
 	if b.s.Step >= 0 {
 		for g, c := range b.s.Cells[b.s.Step] {
 			bounds[g] = c.Bound
