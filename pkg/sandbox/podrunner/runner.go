@@ -1,0 +1,200 @@
+package podrunner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	appslisters "k8s.io/client-go/listers/apps/v1"
+	corelisters "k8s.io/client-go/listers/core/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
+
+	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/process"
+)
+
+const (
+	podWorkers  = 4
+	stopWorkers = 3 * time.Second // the grace a Pod gets when the whole sandbox ends
+)
+
+// Options says where Pods run.
+type Options struct {
+	Config     *rest.Config     // of an administrator; its CAData is given to Pods
+	N          byte             // Pods get 127.N.2.1 and up
+	Starter    *process.Starter // makes the processes
+	Executable string           // the multi-call binary that is picker, body router and simulator
+	Dir        string           // a folder per Pod with its kubeconfig and token
+	LogDir     string           // <namespace>_<pod>_<container>.log
+	Log        *slog.Logger
+}
+
+// Runner runs the Pods of one API server.
+type Runner struct {
+	Options
+	config      *rest.Config
+	client      kubernetes.Interface
+	log         *slog.Logger
+	probes      *http.Client
+	addresses   *addresses
+	pods        corelisters.PodLister
+	deployments appslisters.DeploymentLister
+	podQueue    queue
+	deployQueue queue
+
+	mu        sync.Mutex
+	instances map[types.NamespacedName]*instance
+	told      map[told]bool
+}
+
+type queue = workqueue.TypedRateLimitingInterface[types.NamespacedName]
+
+// New prepares a Runner; Run does the work.
+func New(o Options) (*Runner, error) {
+	client, err := kubernetes.NewForConfig(o.Config)
+	if err != nil {
+		return nil, fmt.Errorf("make client for the pod runner: %w", err)
+	}
+	return &Runner{
+		Options: o, config: o.Config, client: client, log: o.Log,
+		probes: probeClient(), addresses: newAddresses(o.N),
+		podQueue: newQueue(), deployQueue: newQueue(),
+		instances: map[types.NamespacedName]*instance{}, told: map[told]bool{},
+	}, nil
+}
+
+func newQueue() queue {
+	return workqueue.NewTypedRateLimitingQueue(
+		workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](20*time.Millisecond, 5*time.Second))
+}
+
+func (r *Runner) hostIP() string { return fmt.Sprintf("127.%d.0.2", r.N) }
+
+// Run makes the Node, then runs Pods until ctx ends; every process is gone when
+// it returns. It is nil after a cancelled ctx, and an error when the Node or
+// the first lists were refused.
+func (r *Runner) Run(ctx context.Context) error {
+	defer r.podQueue.ShutDown()
+	defer r.deployQueue.ShutDown()
+	if err := r.ensureNode(ctx); err != nil {
+		return err
+	}
+	factory := informers.NewSharedInformerFactory(r.client, 0)
+	if err := r.watch(factory); err != nil {
+		return err
+	}
+	informing, stopInforming := context.WithCancel(ctx)
+	factory.StartWithContext(informing)
+	defer factory.Shutdown()
+	defer stopInforming()
+	for kind, ok := range factory.WaitForCacheSync(ctx.Done()) {
+		if !ok && ctx.Err() == nil {
+			return fmt.Errorf("list %s: the API server did not answer", kind)
+		}
+	}
+	var workers sync.WaitGroup
+	for range podWorkers {
+		workers.Go(func() { r.work(ctx, r.podQueue, r.reconcilePod) })
+	}
+	workers.Go(func() { r.work(ctx, r.deployQueue, r.reconcileDeployment) })
+	<-ctx.Done()
+	r.podQueue.ShutDown()
+	r.deployQueue.ShutDown()
+	workers.Wait()
+	r.stopAll()
+	return nil
+}
+
+// watch wires events to queues: a Pod's also to its Deployment's, a
+// Deployment's also to its Pods' (its faults are theirs, its end is theirs).
+func (r *Runner) watch(factory informers.SharedInformerFactory) error {
+	pods, deployments := factory.Core().V1().Pods(), factory.Apps().V1().Deployments()
+	r.pods, r.deployments = pods.Lister(), deployments.Lister()
+	_, err := pods.Informer().AddEventHandler(each(func(o metav1.Object) {
+		r.podQueue.Add(nameOf(o))
+		if owner := metav1.GetControllerOf(o); owner != nil && owner.Kind == "Deployment" {
+			r.deployQueue.Add(types.NamespacedName{Namespace: o.GetNamespace(), Name: owner.Name})
+		}
+	}))
+	_, err2 := deployments.Informer().AddEventHandler(each(func(o metav1.Object) {
+		r.deployQueue.Add(nameOf(o))
+		for _, pod := range r.podsOf(o) {
+			r.podQueue.Add(nameOf(pod))
+		}
+	}))
+	return errors.Join(err, err2)
+}
+
+func each(f func(metav1.Object)) cache.ResourceEventHandlerFuncs {
+	handle := func(o any) {
+		if gone, ok := o.(cache.DeletedFinalStateUnknown); ok {
+			o = gone.Obj
+		}
+		if object, ok := o.(metav1.Object); ok {
+			f(object)
+		}
+	}
+	return cache.ResourceEventHandlerFuncs{AddFunc: handle, UpdateFunc: func(_, o any) { handle(o) }, DeleteFunc: handle}
+}
+
+func nameOf(o metav1.Object) types.NamespacedName {
+	return types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetName()}
+}
+
+func (r *Runner) work(ctx context.Context, q queue, reconcile func(context.Context, types.NamespacedName) error) {
+	for {
+		key, shutdown := q.Get()
+		if shutdown {
+			return
+		}
+		switch err := reconcile(ctx, key); {
+		case err == nil:
+			q.Forget(key)
+		case ctx.Err() == nil:
+			r.log.Debug("again", "object", key.String(), "error", err)
+			q.AddRateLimited(key)
+		}
+		q.Done(key)
+	}
+}
+
+// stopAll ends every process, all at once.
+func (r *Runner) stopAll() {
+	r.mu.Lock()
+	all := r.instances
+	r.instances = map[types.NamespacedName]*instance{}
+	r.mu.Unlock()
+	for _, i := range all {
+		i.stop(stopWorkers)
+	}
+	for _, i := range all {
+		i.wait()
+	}
+}
+
+// ownerOf returns the Deployment that controls a Pod; nil without one. gone
+// says that the Pod names one which no longer exists.
+func (r *Runner) ownerOf(ctx context.Context, pod *corev1.Pod) (owner *appsv1.Deployment, gone bool, err error) {
+	ref := metav1.GetControllerOf(pod)
+	if ref == nil || ref.Kind != "Deployment" {
+		return nil, false, nil
+	}
+	owner, err = r.deployments.Deployments(pod.Namespace).Get(ref.Name)
+	if err == nil && owner.UID == ref.UID {
+		return owner, false, nil
+	}
+	// The cache may be behind; what is deleted is decided on the API server's word.
+	owner, err = r.client.AppsV1().Deployments(pod.Namespace).Get(ctx, ref.Name, metav1.GetOptions{})
+	return resolveOwner(owner, ref, err)
+}
