@@ -365,7 +365,15 @@ func (c *Conversation) Done() bool { return c.reject != nil }
 // Awaiting reports that the rest of a request is to come, and whether the
 // gateway sends it piece by piece as the client does.
 func (c *Conversation) Awaiting() (request, pieces bool) {
-	return c.request == open && c.response == unseen, c.requestMode.fullDuplex()
+	return c.request != ended && c.response == unseen, c.requestMode.fullDuplex() || !c.configured
+}
+
+// Yield gives up the memory reserved for a body that has not arrived. It is
+// asked for anew when it does.
+func (c *Conversation) Yield() {
+	unused := c.reserved - min(c.received, c.reserved)
+	c.budget.Release(unused)
+	c.reserved -= unused
 }
 
 // Closable reports that closing the stream with OK changes nothing for the

@@ -1,0 +1,174 @@
+package extproc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+)
+
+// Server serves ext_proc, health and metrics. Make it with Listen, then Run it.
+type Server struct {
+	extprocv3.UnimplementedExternalProcessorServer
+	opts   Options
+	log    *slog.Logger
+	open   func(context.Context) Processor
+	budget *Budget
+	health *healthServer
+
+	grpc, plain                *grpc.Server
+	onGRPC, onHealth, onMetric net.Listener
+
+	streams  atomic.Int64
+	draining chan struct{} // closed when the drain window is over
+}
+
+// Listen opens the server's sockets. open makes the Processor of each stream;
+// its context ends with the stream. The server is not ready: see SetReady.
+func Listen(opts Options, log *slog.Logger, open func(context.Context) Processor) (*Server, error) {
+	if err := opts.Validate(); err != nil {
+		return nil, err
+	}
+	s := &Server{
+		opts: opts, log: log, open: open,
+		budget:   NewBudget(opts.BodyBudgetBytes),
+		health:   newHealthServer(),
+		draining: make(chan struct{}),
+	}
+	transport, err := s.grpcOptions()
+	if err != nil {
+		return nil, err
+	}
+	s.grpc = grpc.NewServer(transport...)
+	s.plain = grpc.NewServer(grpc.MaxConcurrentStreams(100))
+	extprocv3.RegisterExternalProcessorServer(s.grpc, s)
+	healthv1.RegisterHealthServer(s.grpc, s.health)
+	healthv1.RegisterHealthServer(s.plain, s.health)
+	if err := s.listen(); err != nil {
+		s.closeListeners()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Server) grpcOptions() ([]grpc.ServerOption, error) {
+	out := []grpc.ServerOption{
+		grpc.MaxRecvMsgSize(int(s.opts.MaxBodyBytes) + messageOverhead),
+		grpc.MaxConcurrentStreams(s.opts.MaxStreams),
+		grpc.SharedWriteBuffer(true),
+		// Envoy's keepalive pings must not be taken for abuse.
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{
+			MinTime: 5 * time.Second, PermitWithoutStream: true,
+		}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
+	}
+	if !s.opts.SecureServing {
+		return out, nil
+	}
+	config, err := tlsConfig(s.opts.CertPath, time.Now)
+	if err != nil {
+		return nil, err
+	}
+	if s.opts.CertPath == "" {
+		s.log.Warn("serving a self-signed certificate; gateways cannot verify it", "flag", "--cert-path")
+	}
+	return append(out, grpc.Creds(credentials.NewTLS(config))), nil
+}
+
+func (s *Server) listen() error {
+	for _, l := range []struct {
+		into *net.Listener
+		port int
+	}{{&s.onGRPC, s.opts.GRPCPort}, {&s.onHealth, s.opts.HealthPort}, {&s.onMetric, s.opts.MetricsPort}} {
+		listener, err := net.Listen("tcp", net.JoinHostPort(s.opts.BindAddress, strconv.Itoa(l.port)))
+		if err != nil {
+			return err
+		}
+		*l.into = listener
+	}
+	return nil
+}
+
+func (s *Server) closeListeners() {
+	for _, l := range []net.Listener{s.onGRPC, s.onHealth, s.onMetric} {
+		if l != nil {
+			_ = l.Close()
+		}
+	}
+}
+
+// Addresses returns where ext_proc, health and metrics are served.
+func (s *Server) Addresses() (extProc, health, metrics string) {
+	return s.onGRPC.Addr().String(), s.onHealth.Addr().String(), s.onMetric.Addr().String()
+}
+
+// SetReady tells the health services whether requests may be sent here. It has
+// no effect once the server drains.
+func (s *Server) SetReady(ready bool) { s.health.setReady(ready) }
+
+// Run serves until ctx ends, then drains (see the package comment) and returns
+// nil. It returns an error when a socket fails before. Call it once.
+func (s *Server) Run(ctx context.Context, metrics prometheus.Gatherer) error {
+	extProc, health, page := s.Addresses()
+	s.log.Info("serving", "extproc", extProc, "health", health, "metrics", page, "tls", s.opts.SecureServing)
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	failed := make(chan error, 3)
+	serve := func(what string, run func() error) {
+		if err := run(); err != nil {
+			failed <- fmt.Errorf("serve %s: %w", what, err)
+			return
+		}
+		failed <- nil
+	}
+	go serve("ext_proc", func() error { return s.grpc.Serve(s.onGRPC) })
+	go serve("health", func() error { return s.plain.Serve(s.onHealth) })
+	go serve("metrics", func() error { return ServeMetrics(serving, s.onMetric, metrics) })
+
+	var errs []error
+	running := 3
+	select {
+	case err := <-failed:
+		errs, running = append(errs, err), 2
+		s.grpc.Stop()
+	case <-ctx.Done():
+		s.drain(failed)
+	}
+	s.plain.Stop()
+	stop()
+	for range running {
+		errs = append(errs, <-failed)
+	}
+	return errors.Join(errs...)
+}
+
+// drain stops the ext_proc service without cutting a request or a response.
+func (s *Server) drain(failed chan error) {
+	s.log.Info("draining", "streams", s.streams.Load(), "window", s.opts.DrainWindow)
+	s.health.retire()
+	window := time.NewTimer(s.opts.DrainWindow)
+	defer window.Stop()
+	select {
+	case <-window.C:
+	case err := <-failed:
+		failed <- err // a socket is gone: no use waiting
+	}
+	close(s.draining)
+	s.health.stop()
+	deadline := time.AfterFunc(s.opts.DrainTimeout, func() {
+		s.log.Warn("drain deadline passed, cutting streams", "streams", s.streams.Load())
+		s.grpc.Stop()
+	})
+	defer deadline.Stop()
+	s.grpc.GracefulStop()
+}
