@@ -145,7 +145,10 @@ func (s *Store) obtain(ctx context.Context, r recipe, say printer) (Asset, error
 		return asset, nil
 	}
 	asset, err = s.create(ctx, r, say)
-	if err != nil {
+	switch {
+	case ctx.Err() != nil && err != nil: // nothing to advise: it was called off
+		return Asset{}, fmt.Errorf("obtain %s: %w", r.title(), ctx.Err())
+	case err != nil:
 		advice := hint.Of(err) // a missing tool is the better advice
 		if advice == "" {
 			advice = r.instead + alternative(r)
