@@ -1,0 +1,78 @@
+// Package kube makes the Kubernetes clients the rest of the project uses, from
+// a kubeconfig or from inside a cluster. Start at New; nothing is dialled
+// until a client is used, so help and completion stay instant.
+package kube
+
+import (
+	"context"
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
+)
+
+// HTTPRoutes is the resource gateway.networking.k8s.io/v1 httproutes. Routes
+// and pools are handled as unstructured objects, so that fields newer than
+// this build survive and can be tested as the server has them.
+func HTTPRoutes() schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "httproutes"}
+}
+
+// InferencePools is the resource inference.networking.k8s.io/v1 inferencepools.
+func InferencePools() schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: "inference.networking.k8s.io", Version: "v1", Resource: "inferencepools"}
+}
+
+// Clients talk to one cluster, in one namespace by default.
+type Clients struct {
+	Config    *rest.Config
+	Core      kubernetes.Interface
+	Dynamic   dynamic.Interface
+	Namespace string
+}
+
+// New builds clients from the kubectl flags in getter. It does not contact the
+// cluster.
+func New(getter genericclioptions.RESTClientGetter) (*Clients, error) {
+	config, err := getter.ToRESTConfig()
+	if err != nil {
+		return nil, hint.Wrap(fmt.Errorf("load kubeconfig: %w", err),
+			"kubectl config get-contexts   # or, for a rehearsal: kubectl infer sandbox up --detach")
+	}
+	namespace, _, err := getter.ToRawKubeConfigLoader().Namespace()
+	if err != nil {
+		return nil, fmt.Errorf("read namespace from kubeconfig: %w", err)
+	}
+	return ForConfig(config, namespace)
+}
+
+// ForConfig builds clients from a ready REST configuration.
+func ForConfig(config *rest.Config, namespace string) (*Clients, error) {
+	config = rest.CopyConfig(config)
+	config.QPS, config.Burst = 50, 100
+	core, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("build core client: %w", err)
+	}
+	dyn, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("build dynamic client: %w", err)
+	}
+	return &Clients{Config: config, Core: core, Dynamic: dyn, Namespace: namespace}, nil
+}
+
+// ClusterID is the UID of the kube-system namespace, the field's customary
+// identity of a cluster.
+func (c *Clients) ClusterID(ctx context.Context) (string, error) {
+	ns, err := c.Core.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
+	if err != nil {
+		return "", fmt.Errorf("get namespace %s: %w", metav1.NamespaceSystem, err)
+	}
+	return string(ns.UID), nil
+}

@@ -1,0 +1,173 @@
+package rollout
+
+import (
+	"encoding/json"
+	"strconv"
+	"time"
+)
+
+// RecordFormat is the journal format this build writes.
+const RecordFormat = 1
+
+// maxDecisions and maxSummaries bound what a record remembers.
+const (
+	maxDecisions = 50
+	maxSummaries = 10
+)
+
+// Goal is where the targets should stand: a canary share in percent, or
+// Baseline.
+type Goal int
+
+// Baseline is the goal of a rollback: exactly what was found at the start.
+const Baseline Goal = -1
+
+func (g Goal) String() string {
+	if g == Baseline {
+		return "baseline"
+	}
+	return strconv.Itoa(int(g)) + "%"
+}
+
+// Phase is where a rollout is. See Next for which may follow which.
+type Phase string
+
+// The phases of a rollout.
+const (
+	Ready       Phase = "Ready"       // seized, nothing moved
+	Raising     Phase = "Raising"     // goal recorded, target being moved
+	Settling    Phase = "Settling"    // moved and accepted, samples discarded
+	Baking      Phase = "Baking"      // gates look at every scrape
+	RollingBack Phase = "RollingBack" // baseline recorded as the goal; never rises again
+	Promoted    Phase = "Promoted"    // the last step passed
+	RolledBack  Phase = "RolledBack"  // the baseline was read back
+)
+
+// Finished says that nothing but the stamp is left to take care of.
+func (p Phase) Finished() bool { return p == Promoted || p == RolledBack }
+
+// Cause says why a rollout goes back.
+type Cause string
+
+// The causes of a rollback.
+const (
+	ByGate      Cause = "gate"
+	ByRequest   Cause = "request"
+	ByInterrupt Cause = "interrupt"
+)
+
+// Record is what the journal keeps. Ceiling is the highest share any passed
+// gate has approved in this run, in percent; it only rises. Goal is where the
+// target should be now; it may fall.
+type Record struct {
+	Format         int             `json:"format"`
+	Run            string          `json:"run"`
+	Epoch          int64           `json:"epoch"`
+	Write          int64           `json:"write"`
+	Cluster        string          `json:"cluster,omitempty"`
+	Holder         string          `json:"holder"`
+	Plan           Plan            `json:"plan"`
+	PlanDigest     string          `json:"planDigest"`
+	Baseline       json.RawMessage `json:"baseline"`
+	BaselineDigest string          `json:"baselineDigest"`
+	Phase          Phase           `json:"phase"`
+	Step           int             `json:"step"` // index into Plan.Steps; -1 while the canary is being listed
+	Ceiling        int             `json:"ceiling"`
+	Goal           Goal            `json:"goal"`
+	Cause          Cause           `json:"cause,omitempty"`
+	Reason         string          `json:"reason,omitempty"`
+	Gates          json.RawMessage `json:"gates,omitempty"` // the harm tests' state, see gate.Board
+	Steps          []StepResult    `json:"steps,omitempty"`
+	Decisions      []Decision      `json:"decisions,omitempty"`
+	Previous       []Summary       `json:"previous,omitempty"`
+	Started        time.Time       `json:"started"`
+	Updated        time.Time       `json:"updated"`
+	Decided        time.Time       `json:"decided,omitzero"`
+	Restored       time.Time       `json:"restored,omitzero"`
+}
+
+// StepResult is one row of a run's table.
+type StepResult struct {
+	// Asked is the share in percent that was written, Seen the share of the
+	// requests started during the step that the canary got.
+	Asked int     `json:"asked"`
+	Seen  float64 `json:"seen"`
+	// CanaryStarted, StableStarted and Requests (finished on the canary) count
+	// since the step was settled.
+	CanaryStarted uint64        `json:"canaryStarted"`
+	StableStarted uint64        `json:"stableStarted"`
+	Requests      uint64        `json:"requests"`
+	Gates         []GateResult  `json:"gates,omitempty"`
+	Verdict       string        `json:"verdict,omitempty"`
+	Took          time.Duration `json:"took"`
+}
+
+// GateResult is what one gate saw in one step.
+type GateResult struct {
+	Gate     string  `json:"gate"`
+	Value    string  `json:"value"` // the canary's observed value, for people
+	Requests uint64  `json:"requests"`
+	Bad      uint64  `json:"bad"`
+	EValue   float64 `json:"eValue"` // evidence for harm in this step
+	Needed   float64 `json:"needed"` // the e-value at which the run goes back, all else equal
+}
+
+// Decision is one line of the record's history.
+type Decision struct {
+	At    time.Time `json:"at"`
+	Phase Phase     `json:"phase"`
+	Goal  Goal      `json:"goal"`
+	Why   string    `json:"why"`
+}
+
+// Summary is what remains of an earlier run of the same target.
+type Summary struct {
+	Run      string    `json:"run"`
+	Canary   string    `json:"canary"`
+	Phase    Phase     `json:"phase"`
+	Reason   string    `json:"reason,omitempty"`
+	Finished time.Time `json:"finished"`
+}
+
+// Stamp is the value of the fence annotation for this run and epoch.
+func (r Record) Stamp() string {
+	raw, err := json.Marshal(map[string]any{"run": r.Run, "epoch": r.Epoch, "baseline": r.BaselineDigest})
+	if err != nil {
+		return r.Run
+	}
+	return string(raw)
+}
+
+// From is the share the target stands at before the current step's move.
+func (r Record) From() Goal {
+	switch {
+	case r.Step > 0:
+		return Goal(r.Plan.Steps[r.Step-1])
+	case r.Step == 0 && r.Plan.AddBackend:
+		return 0
+	default:
+		return Baseline
+	}
+}
+
+// decide appends a line to the history and stamps the time.
+func (r Record) decide(now time.Time, why string) Record {
+	r.Updated = now
+	lines := append(append([]Decision(nil), r.Decisions...), Decision{At: now, Phase: r.Phase, Goal: r.Goal, Why: why})
+	if len(lines) > maxDecisions {
+		lines = lines[len(lines)-maxDecisions:]
+	}
+	r.Decisions = lines
+	return r
+}
+
+// Summarise folds a finished record into the list its successor carries.
+func (r Record) Summarise() []Summary {
+	list := append(append([]Summary(nil), r.Previous...), Summary{
+		Run: r.Run, Canary: r.Plan.Canary, Phase: r.Phase, Reason: r.Reason, Finished: r.Updated,
+	})
+	if len(list) > maxSummaries {
+		list = list[len(list)-maxSummaries:]
+	}
+	return list
+}

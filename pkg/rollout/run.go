@@ -1,0 +1,162 @@
+package rollout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// actTimeout bounds one call to the cluster, so that a signal is obeyed within
+// seconds even while the cluster hangs.
+const actTimeout = 10 * time.Second
+
+// Deps is what the loop works with.
+type Deps struct {
+	Target   Target
+	Journal  Journal
+	Evidence Evidence
+	Clock    Clock
+	Reporter Reporter
+	// RollBackOnInterrupt goes back to the baseline when ctx ends, instead of
+	// holding.
+	RollBackOnInterrupt bool
+	// RollbackLimit is how long a rollback that meets errors is tried before
+	// the run ends as RollbackIncomplete; DefaultRollbackLimit if zero.
+	RollbackLimit time.Duration
+}
+
+// Result is how a run ended.
+type Result struct {
+	Outcome Outcome
+	Why     string
+	Record  Record
+	// Row is the step that was being watched when the run stopped, if any.
+	Row *StepResult
+}
+
+// Begin is the state of a run whose record was just made or loaded.
+func Begin(record Record, judge Judge) State {
+	s := State{Record: record, Watch: WatchState{Judge: judge}}
+	if s.Phase == Settling || s.Phase == Baking {
+		// Nobody watched meanwhile: the step is settled and baked again.
+		s.Phase = Raising
+	}
+	return s
+}
+
+// Run carries out what Next decides until it says stop. When ctx ends the run
+// stops at a safe point: actions already begun are finished under a context of
+// their own.
+func Run(ctx context.Context, s State, d Deps) Result {
+	if d.RollbackLimit == 0 {
+		d.RollbackLimit = DefaultRollbackLimit
+	}
+	o := d.observation(ctx)
+	for {
+		before := s.Phase
+		var a Action
+		s, a = Next(s, o)
+		if a.Verb == Stop {
+			return finish(s, a)
+		}
+		if a.Why != "" || s.Phase != before {
+			d.Reporter.Transition(s.Record, a.Why)
+		}
+		if a.Wait > 0 {
+			d.Clock.Wait(ctx, a.Wait)
+		}
+		s, o = d.act(ctx, s, a)
+		if o.Err != nil {
+			d.Reporter.Trouble(s.Record, o.Err)
+		}
+		if o.Sample != nil {
+			d.Reporter.Looked(s, *o.Sample)
+		}
+	}
+}
+
+func finish(s State, a Action) Result {
+	r := Result{Outcome: a.Outcome, Why: a.Why, Record: s.Record}
+	if r.Why == "" {
+		r.Why = s.Reason
+	}
+	if s.Phase == Settling || s.Phase == Baking {
+		row := s.Watch.Step
+		row.Gates = s.Watch.Judge.Results()
+		row.Verdict, row.Took = string(a.Outcome), 0
+		r.Row = &row
+	}
+	return r
+}
+
+func (d Deps) observation(ctx context.Context) Observation {
+	return Observation{
+		Now: d.Clock.Now(), Interrupted: ctx.Err() != nil,
+		RollBack: d.RollBackOnInterrupt, RollbackLimit: d.RollbackLimit,
+	}
+}
+
+// act carries out one action and observes.
+func (d Deps) act(parent context.Context, s State, a Action) (State, Observation) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(parent), actTimeout)
+	defer cancel()
+	var standing *Standing
+	var sample *Sample
+	var journal *Record
+	var err error
+	switch a.Verb {
+	case Save:
+		if err = d.Journal.Save(ctx, s.Record); err == nil {
+			s.Watch.Saved = true
+		}
+	case Seize:
+		if err = d.Target.Seize(ctx, s.Stamp()); err == nil {
+			s.Watch.Seized = true
+		}
+	case Read:
+		standing, err = d.read(ctx, s)
+	case Move:
+		if err = d.Target.Move(ctx, s.From(), s.Goal); err == nil {
+			standing, err = d.read(ctx, s)
+		}
+	case Watch:
+		look := d.Evidence.Look(ctx)
+		sample = &look
+		standing, err = d.readBeside(ctx, s)
+	case Release:
+		if err = d.Target.Release(ctx); err == nil {
+			s.Watch.Released = true
+		}
+	case Consult:
+		var record Record
+		if record, err = d.Journal.Load(ctx); err == nil {
+			journal = &record
+		}
+	default:
+		err = fmt.Errorf("unknown action %q", a.Verb)
+	}
+	o := d.observation(parent)
+	o.Standing, o.Sample, o.Journal, o.Err = standing, sample, journal, err
+	return s, o
+}
+
+// readBeside reads the target beside a look. A cluster that cannot be reached
+// must not cost the sample: the gates go on, and nothing can advance anyway
+// before the journal is written.
+func (d Deps) readBeside(ctx context.Context, s State) (*Standing, error) {
+	standing, err := d.read(ctx, s)
+	if err != nil && !errors.Is(err, ErrDrift) {
+		d.Reporter.Trouble(s.Record, err)
+		return nil, nil
+	}
+	return standing, err
+}
+
+func (d Deps) read(ctx context.Context, s State) (*Standing, error) {
+	standing, err := d.Target.Read(ctx, s.Goal)
+	if err != nil {
+		return nil, err
+	}
+	return &standing, nil
+}

@@ -1,0 +1,127 @@
+package canary
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/user"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+
+	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
+	"github.com/kubectl-infer/kubectl-infer/pkg/kube"
+	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
+	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
+)
+
+// kubeFlags are kubectl's connection flags, as a set that help can show once.
+func kubeFlags(flags *genericclioptions.ConfigFlags) *pflag.FlagSet {
+	set := pflag.NewFlagSet("kube", pflag.ContinueOnError)
+	flags.AddFlags(set)
+	return set
+}
+
+// object is TYPE/NAME as the user typed it.
+type object struct{ kind, name string }
+
+func (o object) String() string { return o.kind + "/" + o.name }
+
+func parseObject(args []string) (object, error) {
+	if len(args) != 1 {
+		return object{}, exit.With(exit.Usage, hint.Errorf("for example httproute/chat", "name one target as TYPE/NAME, got %d arguments", len(args)))
+	}
+	kind, name, ok := strings.Cut(args[0], "/")
+	if !ok || name == "" {
+		return object{}, exit.With(exit.Usage, hint.Errorf("httproute/"+args[0], "target %q is not TYPE/NAME", args[0]))
+	}
+	switch strings.ToLower(kind) {
+	case "httproute", "httproutes", "httproute.gateway.networking.k8s.io":
+		return object{kind: "httproute", name: name}, nil
+	default:
+		return object{}, exit.With(exit.Usage, hint.Errorf("kubectl get httproutes", "target %q: weights of a %s cannot be moved, only those of an httproute", args[0], kind))
+	}
+}
+
+// planFlags are the flags that make a plan.
+type planFlags struct {
+	plan  rollout.Plan
+	steps string
+}
+
+func (f *planFlags) add(cmd *cobra.Command) {
+	set := cmd.Flags()
+	p := &f.plan
+	set.StringVar(&p.Stable, "stable", "", "InferencePool that serves now")
+	set.StringVar(&p.Canary, "canary", "", "InferencePool to move traffic to")
+	set.StringVar(&f.steps, "steps", "5,25,50,100", "canary shares in percent, rising")
+	set.StringArrayVar(&p.Gates, "gate", nil, "what every step must keep, such as 'errors < 1%' or 'ttft p95 < 800ms'; repeatable")
+	set.DurationVar(&p.Bake, "bake", rollout.DefaultBake, "how long each step is watched; only scraped time counts")
+	set.DurationVar(&p.Settle, "settle", rollout.DefaultSettle, "what is discarded after every move")
+	set.DurationVar(&p.StepDeadline, "step-deadline", 0, "when a step that cannot be judged ends with exit code 11 (default the larger of 10 bakes and 30m)")
+	set.DurationVar(&p.ScrapeInterval, "scrape-interval", rollout.DefaultScrapeInterval, "time between two looks at the metrics")
+	set.IntVar(&p.MinRequests, "min-requests", rollout.DefaultMinRequests, "canary requests each gate must have seen before a step passes")
+	set.Float64Var(&p.Alpha, "alpha", rollout.DefaultAlpha, "bound on the probability of rolling back a canary that keeps every gate")
+	set.IntVar(&p.MaxRestarts, "max-restarts", rollout.DefaultMaxRestarts, "canary container restarts a step tolerates")
+	set.StringVar(&p.Rule, "rule", "", "name or index of the route's rule, when several hold both pools")
+	set.BoolVar(&p.AddBackend, "add-backend", false, "insert the canary at weight 0 when the rule does not list it")
+}
+
+// complete makes the plan of what was typed.
+func (f *planFlags) complete(target object, namespace string) (rollout.Plan, error) {
+	steps, err := rollout.ParseSteps(f.steps)
+	if err != nil {
+		return rollout.Plan{}, exit.With(exit.Usage, err)
+	}
+	plan := f.plan
+	plan.Target, plan.Namespace, plan.Steps = target.String(), namespace, steps
+	if len(plan.Gates) == 0 {
+		return rollout.Plan{}, exit.With(exit.Usage, hint.Errorf("--gate 'errors < 1%' --gate 'ttft p95 < 800ms'", "no gate given: nothing would judge the canary"))
+	}
+	if err := plan.Validate(); err != nil {
+		return rollout.Plan{}, exit.With(exit.Usage, err)
+	}
+	exprs, err := plan.Expressions()
+	if err != nil {
+		return rollout.Plan{}, exit.With(exit.Usage, err)
+	}
+	plan.Gates = plan.Gates[:0:0]
+	for _, e := range exprs {
+		plan.Gates = append(plan.Gates, e.String())
+	}
+	return plan.Complete(), nil
+}
+
+// holder names this process to people who find its work.
+func holder() string {
+	name := "unknown"
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown-host"
+	}
+	return fmt.Sprintf("%s@%s (pid %d)", name, host, os.Getpid())
+}
+
+func connect(flags *genericclioptions.ConfigFlags) (*kube.Clients, error) {
+	return kube.New(flags)
+}
+
+// systemClock is the machine's monotonic clock.
+type systemClock struct{}
+
+func (systemClock) Now() time.Time { return time.Now() }
+
+func (systemClock) Wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}

@@ -1,0 +1,91 @@
+package canary
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/kubectl-infer/kubectl-infer/pkg/evidence"
+	"github.com/kubectl-infer/kubectl-infer/pkg/gate"
+	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
+	"github.com/kubectl-infer/kubectl-infer/pkg/kube"
+	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
+	"github.com/kubectl-infer/kubectl-infer/pkg/target"
+)
+
+func selection(p rollout.Plan) target.Selection {
+	return target.Selection{Rule: p.Rule, Stable: p.Stable, Canary: p.Canary, AddBackend: p.AddBackend}
+}
+
+// checkRoute refuses a route that is not in order before anything moved.
+func checkRoute(ctx context.Context, route *target.HTTPRoute, plan rollout.Plan) error {
+	if err := checkBackends(route, plan); err != nil {
+		return err
+	}
+	if err := route.CheckSteps(plan.Steps); err != nil {
+		return err
+	}
+	at, err := route.Read(ctx, rollout.Baseline)
+	if err != nil {
+		return err
+	}
+	if !at.Accepted {
+		return hint.Errorf(fmt.Sprintf("kubectl get %s -n %s -o jsonpath='{.status.parents}'", plan.Target, plan.Namespace),
+			"%s is not served as it is: %s", plan.Target, at.Waiting)
+	}
+	return nil
+}
+
+func checkBackends(route *target.HTTPRoute, plan rollout.Plan) error {
+	stable, canary := route.Backends()
+	for _, ref := range []map[string]any{stable, canary} {
+		if ref == nil {
+			continue
+		}
+		if kind, _ := ref["kind"].(string); kind != "InferencePool" || ref["group"] != kube.InferencePools().Group {
+			return hint.Errorf("only backends of group "+kube.InferencePools().Group+", kind InferencePool can be measured yet",
+				"%s: backend %v is a %v of group %q", plan.Target, ref["name"], ref["kind"], ref["group"])
+		}
+		if namespace, ok := ref["namespace"].(string); ok && namespace != plan.Namespace {
+			return fmt.Errorf("%s: backend %v is in namespace %s; only pools of the route's own namespace can be measured yet", plan.Target, ref["name"], namespace)
+		}
+	}
+	return nil
+}
+
+// arms resolves both pools, proves that their metrics can be read, and binds
+// the plan's gates to what is exported.
+func arms(ctx context.Context, clients *kube.Clients, plan rollout.Plan) (*evidence.Arms, []gate.Bound, error) {
+	stable, err := evidence.ResolvePool(ctx, clients, plan.Namespace, plan.Stable)
+	if err != nil {
+		return nil, nil, err
+	}
+	canary, err := evidence.ResolvePool(ctx, clients, plan.Namespace, plan.Canary)
+	if err != nil {
+		return nil, nil, err
+	}
+	exprs, err := plan.Expressions()
+	if err != nil {
+		return nil, nil, err
+	}
+	both := evidence.New(clients, stable, canary)
+	bounds, err := both.Bind(ctx, exprs)
+	if err != nil {
+		both.Close()
+		return nil, nil, err
+	}
+	return both, bounds, nil
+}
+
+// checkReady refuses a rollout between pools that cannot serve.
+func checkReady(both *evidence.Arms, plan rollout.Plan) error {
+	stable, canary := both.Ready()
+	for _, arm := range []struct {
+		name  string
+		ready int
+	}{{plan.Stable, stable}, {plan.Canary, canary}} {
+		if arm.ready == 0 {
+			return hint.Errorf("kubectl get pods -n "+plan.Namespace, "inferencepool %s/%s has no ready pod", plan.Namespace, arm.name)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,231 @@
+package canary
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+
+	"github.com/kubectl-infer/kubectl-infer/pkg/evidence"
+	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
+	"github.com/kubectl-infer/kubectl-infer/pkg/journal"
+	"github.com/kubectl-infer/kubectl-infer/pkg/kube"
+	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
+	"github.com/kubectl-infer/kubectl-infer/pkg/target"
+	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
+)
+
+type runOptions struct {
+	planFlags
+	onInterrupt   string
+	rollbackLimit time.Duration
+	output        string
+
+	flags   *genericclioptions.ConfigFlags
+	streams genericiooptions.IOStreams
+}
+
+func newRun(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOStreams) *cobra.Command {
+	o := &runOptions{flags: flags, streams: streams}
+	cmd := &cobra.Command{
+		Use:   "run httproute/NAME --stable POOL --canary POOL --gate GATE",
+		Short: "Move traffic from one InferencePool to another, step by step",
+		Long: `Move traffic from one InferencePool to another, step by step.
+
+Each step is written to the HTTPRoute, waits until the gateway has accepted it,
+and is then watched: a gate that is shown to be broken restores the weights found
+at the start. The run is recorded in the ConfigMap infer-httproute-NAME before
+every act. If this process dies, traffic stays at a share the last gate approved,
+or lower; the same command takes the run up again, and "canary abort" restores
+the baseline from anywhere.
+
+Exit codes: 0 promoted, 10 rolled back by a gate, 11 held, 12 interrupted and
+resumable, 13 drift, 14 taken over, 15 rollback incomplete, 16 refused before
+anything moved, 19 returned to the baseline by request.`,
+		Example: `  kubectl infer canary run httproute/chat --stable qwen-v1 --canary qwen-v2 \
+    --steps 5,25,50,100 --bake 5m --gate 'errors < 1%' --gate 'ttft p95 < 800ms'`,
+		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), args) },
+	}
+	o.add(cmd)
+	cmd.Flags().StringVar(&o.onInterrupt, "on-interrupt", "hold", "what SIGINT and SIGTERM leave behind: hold the approved share, or rollback")
+	cmd.Flags().DurationVar(&o.rollbackLimit, "rollback-limit", rollout.DefaultRollbackLimit, "how long a rollback that meets errors is tried before exit code 15")
+	cmd.Flags().StringVarP(&o.output, "output", "o", "", "json, or empty for a table")
+	return cmd
+}
+
+func (o *runOptions) run(ctx context.Context, args []string) error {
+	object, err := parseObject(args)
+	if err != nil {
+		return err
+	}
+	if err := checkChoice("--on-interrupt", o.onInterrupt, "hold", "rollback"); err != nil {
+		return err
+	}
+	if err := checkChoice("--output", o.output, "", "json"); err != nil {
+		return err
+	}
+	clients, err := connect(o.flags)
+	if err != nil {
+		return err
+	}
+	plan, err := o.complete(object, clients.Namespace)
+	if err != nil {
+		return err
+	}
+	ready, err := prepare(ctx, clients, object, plan)
+	if err != nil {
+		return exit.With(refusal(err), err)
+	}
+	defer ready.close()
+	report := newReporter(o.streams, time.Now)
+	report.opening(ready)
+	result := rollout.Run(ctx, rollout.Begin(ready.record, ready.judge), rollout.Deps{
+		Target: ready.route, Journal: ready.store, Evidence: ready.evidence, Clock: systemClock{}, Reporter: report,
+		RollBackOnInterrupt: o.onInterrupt == "rollback", RollbackLimit: o.rollbackLimit,
+	})
+	return conclude(o.streams, o.output, result, ready.route)
+}
+
+// prepared is everything a run needs, checked.
+type prepared struct {
+	route    *target.HTTPRoute
+	store    *journal.Store
+	record   rollout.Record
+	judge    rollout.Judge
+	evidence *evidence.Arms
+	resumed  bool
+	notes    []string
+}
+
+func (p prepared) close() {
+	if p.evidence != nil {
+		p.evidence.Close()
+	}
+}
+
+// prepare is the preflight: it reads everything, refuses what cannot work, and
+// writes nothing.
+func prepare(ctx context.Context, clients *kube.Clients, object object, plan rollout.Plan) (prepared, error) {
+	store := journal.New(clients.Core, plan.Namespace, object.kind, object.name)
+	old, err := store.Load(ctx)
+	if err != nil && !errors.Is(err, journal.ErrNone) {
+		return prepared{}, err
+	}
+	recorded := err == nil
+	digest, err := plan.Digest()
+	if err != nil {
+		return prepared{}, err
+	}
+	unfinished := recorded && !old.Phase.Finished()
+	if unfinished && old.PlanDigest != digest {
+		return prepared{}, hint.Errorf(fmt.Sprintf("kubectl infer canary status %s -n %s   # then repeat its command, or: canary abort", plan.Target, plan.Namespace),
+			"%s has an unfinished rollout to %s with another plan, begun by %s", plan.Target, old.Plan.Canary, old.Holder)
+	}
+	p := prepared{store: store, resumed: unfinished}
+	if unfinished {
+		p.route, err = target.ResumeHTTPRoute(clients.Dynamic, plan.Namespace, object.name, selection(plan), old.Baseline)
+	} else {
+		p.route, err = target.OpenHTTPRoute(ctx, clients.Dynamic, plan.Namespace, object.name, selection(plan))
+	}
+	if err != nil {
+		return prepared{}, err
+	}
+	if unfinished {
+		p.record = resume(old)
+	} else {
+		if err := checkRoute(ctx, p.route, plan); err != nil {
+			return prepared{}, err
+		}
+		if p.record, err = fresh(ctx, clients, p.route, plan, digest, old); err != nil {
+			return prepared{}, err
+		}
+	}
+	return p, p.measure(ctx, clients, plan)
+}
+
+// measure opens the evidence and the judge.
+func (p *prepared) measure(ctx context.Context, clients *kube.Clients, plan rollout.Plan) error {
+	if p.record.Phase == rollout.RollingBack {
+		return nil
+	}
+	both, bounds, err := arms(ctx, clients, plan)
+	if err != nil {
+		return err
+	}
+	p.evidence = both
+	if err := checkReady(both, plan); err != nil && !p.resumed {
+		both.Close()
+		return err
+	}
+	edges := make([][]float64, len(bounds))
+	for i, b := range bounds {
+		edges[i] = both.Edges(i)
+		if note := b.Note(); note != "" {
+			p.notes = append(p.notes, note)
+		}
+	}
+	p.judge, err = rollout.NewGates(plan, bounds, edges, p.record.Gates)
+	return err
+}
+
+// fresh is the record of a run that begins now. Its epoch goes on from the
+// last run's, so that a process that slept through that one cannot write.
+func fresh(ctx context.Context, clients *kube.Clients, route *target.HTTPRoute, plan rollout.Plan, digest string, old rollout.Record) (rollout.Record, error) {
+	baseline, err := route.Record()
+	if err != nil {
+		return rollout.Record{}, err
+	}
+	baselineDigest, err := route.Digest()
+	if err != nil {
+		return rollout.Record{}, err
+	}
+	cluster, err := clients.ClusterID(ctx)
+	if err != nil {
+		cluster = "" // a role that may not read namespaces runs without it
+	}
+	now := time.Now()
+	record := rollout.Record{
+		Format: rollout.RecordFormat, Run: uuid.NewString(), Epoch: old.Epoch + 1, Write: old.Write + 1,
+		Cluster: cluster, Holder: holder(), Plan: plan, PlanDigest: digest,
+		Baseline: baseline, BaselineDigest: baselineDigest,
+		Phase: rollout.Ready, Goal: rollout.Baseline, Started: now, Updated: now,
+	}
+	if old.Run != "" {
+		record.Previous = old.Summarise()
+	}
+	return record, nil
+}
+
+// resume takes over the record of a process that is gone.
+func resume(old rollout.Record) rollout.Record {
+	old.Epoch++
+	old.Write++
+	old.Holder, old.Updated = holder(), time.Now()
+	return old
+}
+
+// refusal is the exit code of an error before anything moved: what the user
+// can mend is a refusal, the rest a failure.
+func refusal(err error) exit.Code {
+	if errors.Is(err, context.Canceled) {
+		return exit.Interrupted
+	}
+	if hint.Of(err) != "" {
+		return exit.PreflightRefused
+	}
+	return exit.Failure
+}
+
+func checkChoice(flag, value string, allowed ...string) error {
+	for _, a := range allowed {
+		if value == a {
+			return nil
+		}
+	}
+	return exit.With(exit.Usage, fmt.Errorf("%s %q is not one of %q", flag, value, allowed))
+}
