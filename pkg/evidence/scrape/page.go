@@ -47,6 +47,17 @@ func (p *Page) Sum(name string, match map[string]string) (sum float64, ok bool) 
 	return sum, ok
 }
 
+// Max is the largest of the samples that Sum would add up: for gauges that are
+// shares, such as the KV cache use of each engine in a pod.
+func (p *Page) Max(name string, match map[string]string) (largest float64, ok bool) {
+	for _, s := range p.samples[name] {
+		if s.matches(match) && (!ok || s.value > largest) && !math.IsNaN(s.value) && !math.IsInf(s.value, 0) {
+			largest, ok = s.value, true
+		}
+	}
+	return largest, ok
+}
+
 // Buckets adds up the classic histograms of family name whose labels include
 // match. The result maps each upper edge but +Inf to the number of observations
 // at or below it, cumulative as on the page; count is the number of all. Edges

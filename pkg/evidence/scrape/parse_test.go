@@ -91,6 +91,17 @@ func TestGaugeThatIsNoNumberIsNotOK(t *testing.T) {
 	}
 }
 
+func TestMaxIsTheLargestFiniteSample(t *testing.T) {
+	t.Parallel()
+	page := parse(t, "vllm:kv_cache_usage_perc{engine=\"0\"} 0.2\nvllm:kv_cache_usage_perc{engine=\"1\"} 0.7\nvllm:kv_cache_usage_perc{engine=\"2\"} NaN\n", "")
+	if got, ok := page.Max("vllm:kv_cache_usage_perc", nil); got != 0.7 || !ok {
+		t.Errorf("got %v, %v", got, ok)
+	}
+	if _, ok := page.Max("vllm:kv_cache_usage_perc", map[string]string{"engine": "2"}); ok {
+		t.Error("a gauge that is no number was called ok")
+	}
+}
+
 func TestBuckets(t *testing.T) {
 	t.Parallel()
 	page := parse(t, textPage, "")

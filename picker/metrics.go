@@ -1,0 +1,191 @@
+package picker
+
+import (
+	"math"
+	"strconv"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Metrics counts what the picker does for one pool. Every label set is bounded:
+// model and target_model take at most MaxModels names and then "other", code the
+// statuses 100 to 599, and the rest is fixed. Its methods may be called by any
+// number of goroutines.
+type Metrics struct {
+	started, messages, finished *prometheus.CounterVec
+	running                     *prometheus.GaugeVec
+	ttft, duration              *prometheus.HistogramVec
+	picks                       *prometheus.CounterVec
+	mismatch                    prometheus.Counter
+
+	maxModels int
+	mu        sync.RWMutex
+	models    map[models]*series
+}
+
+// models are the two names a request has: asked by the client, and after a
+// rewrite.
+type models struct{ asked, target string }
+
+const (
+	// unknownModel labels requests whose model nobody named.
+	unknownModel = "unknown"
+	// otherModel labels the names beyond MaxModels, and those no label can hold.
+	otherModel = "other"
+	// DefaultMaxModels is the number of model names that get labels of their own.
+	DefaultMaxModels = 100
+	// maxModelName is the longest name that becomes a label, in bytes.
+	maxModelName = 253
+)
+
+// NewMetrics registers the picker's metrics for one pool. maxModels ≤ 0 stands
+// for DefaultMaxModels.
+func NewMetrics(registry prometheus.Registerer, namespace, pool string, maxModels int) *Metrics {
+	if maxModels <= 0 {
+		maxModels = DefaultMaxModels
+	}
+	constant := prometheus.Labels{"namespace": namespace, "pool": pool}
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: constant}, labels)
+	}
+	histogram := func(name, help string, labels ...string) *prometheus.HistogramVec {
+		return prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: name, Help: help, ConstLabels: constant, Buckets: Edges(),
+		}, labels)
+	}
+	m := &Metrics{
+		started: counter("infer_picker_requests_started_total",
+			"Requests that reached the picker, refused ones included.", "model", "target_model"),
+		finished: counter("infer_picker_requests_finished_total",
+			"Requests that are over: by HTTP status, none (over before response headers), cut (over inside the response), drained (the picker left before response headers).",
+			"model", "target_model", "code"),
+		running: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "infer_picker_requests_running", Help: "Requests started and not finished.", ConstLabels: constant,
+		}, []string{"model", "target_model"}),
+		messages: counter("infer_picker_response_messages_total",
+			"Pieces of response bodies seen: progress of running requests.", "model", "target_model"),
+		ttft: histogram("infer_picker_ttft_seconds",
+			"From the request headers to the first byte of the response body, of answers with a 2xx status.",
+			"model", "target_model", "streaming"),
+		duration: histogram("infer_picker_request_duration_seconds",
+			"From the request headers to the end of the response, of whole answers with a 2xx status.",
+			"model", "target_model"),
+		picks: counter("infer_picker_picks_total",
+			"Choices by reason; no_endpoints, none_ready and not_in_subset are refusals.", "reason"),
+		mismatch: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "infer_picker_served_mismatch_total", ConstLabels: constant,
+			Help: "Responses that came from another endpoint than the one asked for.",
+		}),
+		maxModels: maxModels,
+		models:    map[models]*series{},
+	}
+	for _, r := range []Reason{ByLoad, ByInFlight, OnlyOne, NoEndpoints, NoneReady, NotInSubset} {
+		m.picks.WithLabelValues(string(r))
+	}
+	registry.MustRegister(m.started, m.finished, m.running, m.messages, m.ttft, m.duration, m.picks, m.mismatch)
+	return m
+}
+
+// CountReady exports the number of endpoints of p that may be picked.
+func (m *Metrics) CountReady(registry prometheus.Registerer, namespace, pool string, p *Picker) {
+	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "infer_picker_ready_endpoints", Help: "Endpoints that may be picked.",
+		ConstLabels: prometheus.Labels{"namespace": namespace, "pool": pool},
+	}, func() float64 { return float64(p.Snapshot().Ready()) }))
+}
+
+// series are the metrics of one pair of models, looked up once per request.
+type series struct {
+	started, messages prometheus.Counter
+	running           prometheus.Gauge
+	duration          prometheus.Observer
+	finished          *prometheus.CounterVec
+	ttft              prometheus.ObserverVec
+}
+
+// of returns the series of a model that the client asked for and was not
+// rewritten. The first maxModels names get their own.
+func (m *Metrics) of(name string) *series {
+	switch {
+	case name == "":
+		name = unknownModel
+	case len(name) > maxModelName || !utf8.ValidString(name):
+		name = otherModel
+	}
+	m.mu.RLock()
+	s := m.models[models{name, name}]
+	m.mu.RUnlock()
+	if s != nil {
+		return s
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if name != unknownModel && len(m.models) >= m.maxModels {
+		name = otherModel
+	}
+	key := models{name, name}
+	if m.models[key] == nil {
+		m.models[key] = m.curry(key)
+	}
+	return m.models[key]
+}
+
+func (m *Metrics) curry(key models) *series {
+	labels := prometheus.Labels{"model": key.asked, "target_model": key.target}
+	return &series{
+		started:  m.started.With(labels),
+		messages: m.messages.With(labels),
+		running:  m.running.With(labels),
+		duration: m.duration.With(labels),
+		finished: m.finished.MustCurryWith(labels),
+		ttft:     m.ttft.MustCurryWith(labels),
+	}
+}
+
+func (s *series) start() {
+	s.started.Inc()
+	s.running.Inc()
+}
+
+func (s *series) finish(code string) {
+	s.finished.WithLabelValues(code).Inc()
+	s.running.Dec()
+}
+
+func (s *series) firstByte(after time.Duration, streaming bool) {
+	s.ttft.WithLabelValues(strconv.FormatBool(streaming)).Observe(after.Seconds())
+}
+
+// codeLabel is the label of an HTTP status.
+func codeLabel(status int) string {
+	if status < 100 || status > 599 {
+		return "other"
+	}
+	return strconv.Itoa(status)
+}
+
+// Edges returns the upper edges, in seconds, of every latency histogram: from
+// 5 ms to 2 min, no more than 1.25 times apart, so that a gate knows a quantile
+// to a quarter, and with the limits that people write into gates among them.
+func Edges() []float64 {
+	limits := []float64{0.005, 0.1, 0.2, 0.25, 0.4, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 30, 60, 120}
+	edges := limits[:1:1]
+	for i, high := range limits[1:] {
+		low := limits[i]
+		steps := math.Ceil(math.Log(high/low)/math.Log(1.25) - 1e-9)
+		for k := 1.0; k < steps; k++ {
+			edges = append(edges, threeDigits(low*math.Pow(high/low, k/steps)))
+		}
+		edges = append(edges, high)
+	}
+	return edges
+}
+
+// threeDigits rounds to three significant digits.
+func threeDigits(x float64) float64 {
+	rounded, _ := strconv.ParseFloat(strconv.FormatFloat(x, 'e', 2, 64), 64)
+	return rounded
+}
