@@ -1,0 +1,63 @@
+package picker
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+)
+
+func TestEdges(t *testing.T) {
+	t.Parallel()
+	edges := Edges()
+	if edges[0] != 0.005 || edges[len(edges)-1] != 120 {
+		t.Errorf("from %v to %v", edges[0], edges[len(edges)-1])
+	}
+	for i := 1; i < len(edges); i++ {
+		if ratio := edges[i] / edges[i-1]; ratio <= 1 || ratio > 1.25+1e-9 {
+			t.Errorf("%v to %v is a step of %.4f", edges[i-1], edges[i], ratio)
+		}
+	}
+	for _, limit := range []float64{0.1, 0.2, 0.25, 0.4, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 30, 60} {
+		if !slices.Contains(edges, limit) {
+			t.Errorf("%v is no edge", limit)
+		}
+	}
+	if len(edges) > 60 {
+		t.Errorf("%d edges", len(edges))
+	}
+}
+
+func TestModelLabelsAreBounded(t *testing.T) {
+	t.Parallel()
+	registry := prometheus.NewRegistry()
+	m := NewMetrics(registry, "ns", "pool", 3)
+	for i := range 50 {
+		m.of(fmt.Sprintf("model-%d", i)).start()
+	}
+	m.of("").start()
+	m.of(strings.Repeat("x", maxModelName+1)).start()
+	m.of("not utf-8 \xff").start()
+	m.of("model-0").start()
+	want := map[string]float64{"model-0": 2, "model-1": 1, "model-2": 1, otherModel: 47 + 2, unknownModel: 1}
+	for name, n := range want {
+		if got := testutil.ToFloat64(m.started.WithLabelValues(name, name)); got != n {
+			t.Errorf("%s: %v, want %v", name, got, n)
+		}
+	}
+	if n := testutil.CollectAndCount(m.started); n != len(want) {
+		t.Errorf("%d series", n)
+	}
+}
+
+func TestCodeLabelsAreBounded(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[int]string{0: "other", 99: "other", 100: "100", 200: "200", 599: "599", 600: "other", 999: "other"} {
+		if got := codeLabel(status); got != want {
+			t.Errorf("%d: %s", status, got)
+		}
+	}
+}
