@@ -50,8 +50,9 @@ func (l Life) Look(g Glance) Life {
 	return l
 }
 
-// stalled is how long requests have been running without any progress.
-func (l Life) stalled(now time.Time) time.Duration {
+// stalled is how long requests were seen running without any progress, up to
+// the last scrape: what could not be seen is no stall.
+func (l Life) stalled() time.Duration {
 	if l.Busy.IsZero() {
 		return 0
 	}
@@ -59,7 +60,7 @@ func (l Life) stalled(now time.Time) time.Duration {
 	if l.Progress.After(since) {
 		since = l.Progress
 	}
-	return now.Sub(since)
+	return l.Scraped.Sub(since)
 }
 
 // Bounds of the health gates; the larger of each and three scrapes holds.
@@ -118,11 +119,11 @@ func CheckHealth(limits HealthLimits, o HealthObservation) (Verdict, string) {
 
 func checkStall(limits HealthLimits, o HealthObservation) (Verdict, string) {
 	limit := max(StallFloor, scrapes*limits.ScrapeInterval, ttftMargin*o.StableTTFT)
-	stall := o.Canary.stalled(o.Now)
+	stall := o.Canary.stalled()
 	if stall < limit {
 		return Pass, ""
 	}
-	moved := o.Stable.Progress.After(o.Now.Add(-stall))
+	moved := o.Stable.Progress.After(o.Canary.Scraped.Add(-stall))
 	idle := o.Stable.Running == 0 && o.StableTTFT > 0
 	if !moved && !idle {
 		return Pass, "" // both stand still: no word against the canary
