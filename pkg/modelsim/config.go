@@ -92,7 +92,7 @@ func (c Config) Validate() error {
 	if !(c.Jitter >= 0 && c.Jitter <= 2) {
 		return hint.Errorf(see, "model-server-sim: --jitter %v is not between 0 and 2", c.Jitter)
 	}
-	return c.Faults.Validate()
+	return hint.Wrap(c.Faults.Validate(), see)
 }
 
 // speaker is who an answer says it is: the last element of the model's path,

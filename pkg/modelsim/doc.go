@@ -3,6 +3,12 @@
 // an answer takes. The sandbox runs one process of it per model-server Pod, so
 // that routing, gates and rollouts can be rehearsed on a laptop.
 //
+//	model-server-sim qwen-v1 --served-model-name qwen --ttft 200ms --tpot 20ms
+//	curl localhost:8000/v1/completions -d '{"model":"qwen","prompt":"Who are you?"}'
+//	curl -X PUT localhost:8000/sandbox/faults -d '{"slowFactor":4,"errorRate":0.2}'
+//
+// model-server-sim --help lists the flags and their defaults.
+//
 // Start reading at Engine: a pure state machine of continuous batching in which
 // time is an argument. Around it stand loop.go (one timer that drives the
 // engine; nothing runs while the server is idle), completions.go (the OpenAI
@@ -34,6 +40,13 @@
 // slow server's clock runs slower, a hung one's stands still: requests are
 // accepted, nothing progresses, /health and /metrics still answer, as with a
 // real engine that is stuck behind a live API server.
+//
+// # Health and the end
+//
+// /health and /ping answer 200 from the moment the port is open. On SIGTERM the
+// port is closed, running requests finish for up to --drain-timeout, and Main
+// returns nil, or an error when it had to cut some. A hung server does not
+// wait.
 //
 // # Where it differs from vLLM
 //

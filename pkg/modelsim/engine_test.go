@@ -69,16 +69,22 @@ func (s *script) faults(f Faults) {
 	s.e.SetFaults(f)
 }
 
-func TestEngineTime(t *testing.T) {
+// play is what is done to an engine and what must come of it.
+type play struct {
+	change func(*EngineConfig)
+	play   func(*script)
+	want   []string
+}
+
+// oneJob is a prompt of reference length and an answer of three tokens. With a
+// batch of 4 one more in the batch makes everything 1/6 longer: 100ms,
+// 116.7ms, …; 10ms, 11.67ms, …
+func oneJob() Job { return Job{PromptTokens: referencePrompt, OutputTokens: 3} }
+
+func TestTimeInTheBatch(t *testing.T) {
 	t.Parallel()
-	// With a batch of 4 and these defaults, one more in the batch makes
-	// everything 1/6 longer: 100ms, 116.7ms, …; 10ms, 11.67ms, …
-	one := Job{PromptTokens: 128, OutputTokens: 3}
-	for name, tc := range map[string]struct {
-		change func(*EngineConfig)
-		play   func(*script)
-		want   []string
-	}{
+	one := oneJob()
+	check(t, map[string]play{
 		"alone: ttft, then a token every tpot": {play: func(s *script) {
 			s.submit("a", one)
 			s.to(time.Second)
@@ -111,6 +117,13 @@ func TestEngineTime(t *testing.T) {
 			s.submit("base", Job{PromptTokens: 128, OutputTokens: 1})
 			s.to(time.Second)
 		}, want: []string{"a first 100ms done 100ms", "base first 116.667ms done 116.667ms", "b first 216.667ms done 216.667ms"}},
+	})
+}
+
+func TestTimeUnderFaults(t *testing.T) {
+	t.Parallel()
+	one := oneJob()
+	check(t, map[string]play{
 		"slow multiplies every latency": {play: func(s *script) {
 			s.faults(Faults{SlowFactor: 4})
 			s.submit("a", one)
@@ -142,7 +155,12 @@ func TestEngineTime(t *testing.T) {
 			s.submit("b", Job{PromptTokens: 128, OutputTokens: 20})
 			s.to(time.Second)
 		}, want: []string{"a first 100ms done 318.333ms", "b first 116.667ms done 328.333ms"}},
-	} {
+	})
+}
+
+func check(t *testing.T, plays map[string]play) {
+	t.Helper()
+	for name, tc := range plays {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			cfg := quietConfig()

@@ -3,6 +3,7 @@ package modelsim
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -224,7 +225,7 @@ func adapterList(p *[]Adapter) func(string) error {
 		}
 		for _, a := range found {
 			if a.Name == "" {
-				return fmt.Errorf("no name; write name=path or {\"name\": …, \"path\": …}")
+				return errors.New(`no name; write name=path or {"name": …, "path": …}`)
 			}
 			if slices.ContainsFunc(*p, func(b Adapter) bool { return a.Name == b.Name }) {
 				return fmt.Errorf("adapter %s is named twice", a.Name)

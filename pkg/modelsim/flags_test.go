@@ -11,14 +11,17 @@ import (
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 )
 
-func TestCommandLines(t *testing.T) {
-	t.Parallel()
-	for name, tc := range map[string]struct {
-		args string // one argument per line where it has spaces
-		env  map[string]string
-		want func(*Config)
-		note string
-	}{
+// commandLine is arguments and environment, what they configure, and the flags
+// that are noted on stderr.
+type commandLine struct {
+	args string // separated by spaces
+	env  map[string]string
+	want func(*Config)
+	note string
+}
+
+func commandLines() map[string]commandLine {
+	return map[string]commandLine{
 		"a guide's vllm serve line": {
 			args: "serve /models/Qwen-2.5-7B-Instruct --port 8000 --trust-remote-code --served-model-name qwen --max-model-len 4096 --gpu-memory-utilization 0.95 --enforce-eager --enable-lora --max-loras 2 --max-cpu-loras 4 --lora-modules travel-helper-v1=/models/a travel-helper-v2=/models/b",
 			want: func(c *Config) {
@@ -75,7 +78,12 @@ func TestCommandLines(t *testing.T) {
 				c.Faults = Faults{SlowFactor: 2, ErrorRate: 0.5, Hang: true}
 			},
 		},
-	} {
+	}
+}
+
+func TestCommandLines(t *testing.T) {
+	t.Parallel()
+	for name, tc := range commandLines() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			want := DefaultConfig()
@@ -109,6 +117,7 @@ func TestCommandLinesThatAreRefused(t *testing.T) {
 		"an adapter twice":         "m --lora-modules a=1 a=2",
 		"broken adapter JSON":      `m --lora-modules {"name":`,
 		"a batch of none":          "m --max-num-seqs 0",
+		"a fault out of range":     "m --fault-error-rate 7",
 		"wild jitter":              "m --jitter NaN",
 	} {
 		t.Run(name, func(t *testing.T) {

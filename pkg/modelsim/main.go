@@ -51,7 +51,6 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		return fmt.Errorf("serve %s: %w", listener.Addr(), err)
 	case <-ctx.Done():
 	}
-	s.draining.Store(true)
 	timeout := s.cfg.DrainTimeout
 	if s.loop.currentFaults().Hang {
 		timeout = 0

@@ -81,7 +81,7 @@ func (d *driver) do(ctx context.Context, a arrival) outcome {
 	out, err := d.exchange(limited, a, start)
 	out.total = time.Since(start)
 	out.canceled = ctx.Err() != nil && err != nil
-	if err != nil && !out.canceled {
+	if err != nil {
 		out.kind = kindOf(err)
 	}
 	return out
