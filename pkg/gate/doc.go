@@ -82,8 +82,9 @@
 // at p0 = 1 %, three times 380 (790), twice 1,220 (2,760). As one of three gates
 // in a plan of four steps, p0 = 5 %: three times 120 (220), twice 390 (790), and
 // no more after healthy steps. A canary exactly at its limit alarms in 0.5 to
-// 0.6 % of runs, one in a run of three gates and four steps in 0.1 %. The tests
-// hold these figures; go test -v -run 'Detection|FalseAlarms' prints them.
+// 0.6 % of runs of 250 looks; three gates at their limits over four steps in none
+// of 500 runs. The tests hold these figures; go test -v -run
+// 'Detection|FalseAlarms' prints them.
 //
 // # A run
 //
@@ -93,7 +94,7 @@
 // counting as 1: a mean of e-processes is one, and α is spent once for the run.
 // Entering a step again (a resumed run) goes on with its processes.
 //
-// Three gates are composed. "errors < 1.2x stable or < 0.5%" holds when either
+// Two kinds of gates are composed. "errors < 1.2x stable or < 0.5%" holds when either
 // part does, so its evidence is the smaller of (B) and (A). "pQ < k× stable"
 // fixes a bucket edge from stable's quantile when the step starts; while
 // stable's own requests are evidence of 10 to 1 against p0 at that edge, both

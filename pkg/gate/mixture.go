@@ -10,8 +10,8 @@ import "math"
 // Its exponential has mean 1 when the success probability is p0. For ρ > 1 the
 // mean is below 1 for every smaller probability, for ρ < 1 for every larger
 // one, so each is a test supermartingale of the one-sided hypothesis.
-// Products are rounded before they are added, so that machines which fuse
-// multiply and add continue a journalled state with the same bits.
+// Products are rounded before they are added, so that a compiler which fuses
+// multiply and add makes no difference.
 func tilt(rho, p0, s, n float64) float64 {
 	return float64(s*math.Log(rho)) - float64(n*math.Log1p((rho-1)*p0))
 }

@@ -26,7 +26,8 @@ const DefaultFloor = 200
 // requests since the step was entered; else Inconclusive. The second result
 // says why in one sentence.
 //
-// A Pass says that no harm was shown, not that there is none.
+// A Pass says that no harm was shown, not that there is none: Reading.Missed
+// tells what could have stayed unseen.
 func (b *Board) Verdict(floor uint64) (Verdict, string) {
 	if c, crossed := b.Crossed(); crossed {
 		return Fail, b.describe(c)
@@ -74,6 +75,11 @@ type Reading struct {
 	Stable Counts  `json:"stable"`
 	Value  float64 `json:"value"`  // e-value of this gate in this step
 	Needed float64 `json:"needed"` // at this e-value, all else as it is, the run is rolled back
+	// Missed is the fraction of bad canary requests that these requests would
+	// have shown with a probability of 90 %; a smaller one could have stayed
+	// unseen. 1 when nothing would have been shown, 0 for errors compared with
+	// stable, where it depends on both arms.
+	Missed float64 `json:"missed,omitempty"`
 }
 
 // Readings are the gates of the current step in their order; nil before the
@@ -97,6 +103,9 @@ func (b *Board) Readings() []Reading {
 		readings[g] = Reading{
 			Bound: cells[g].Bound, Canary: cells[g].Canary, Stable: cells[g].Stable,
 			Value: fromLog(cells[g].log()), Needed: max(all*b.Limit()-others, 0),
+		}
+		if !cells[g].Ratio.used() {
+			readings[g].Missed = cells[g].Threshold.Missed(readings[g].Needed)
 		}
 	}
 	return readings
