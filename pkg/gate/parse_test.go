@@ -16,8 +16,10 @@ func TestParse(t *testing.T) {
 		text, canonical string
 		want            gate.Expr
 	}{
-		"a latency in milliseconds": {"ttft p95 < 800ms", "ttft p95 < 800ms",
-			gate.Expr{Metric: gate.TTFT, Quantile: 0.95, Limit: 0.8}},
+		"a latency in milliseconds": {
+			"ttft p95 < 800ms", "ttft p95 < 800ms",
+			gate.Expr{Metric: gate.TTFT, Quantile: 0.95, Limit: 0.8},
+		},
 		"a latency in seconds":                     {"e2e p99 < 30s", "e2e p99 < 30s", gate.Expr{Metric: gate.E2E, Quantile: 0.99, Limit: 30}},
 		"a percentage is a fraction":               {"errors < 1%", "errors < 1%", gate.Expr{Metric: gate.Errors, Limit: 0.01}},
 		"a small percentage has no exponent":       {"errors < 0.001%", "errors < 0.001%", gate.Expr{Metric: gate.Errors, Limit: 0.00001}},
