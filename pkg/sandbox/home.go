@@ -1,0 +1,93 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
+)
+
+// DefaultName is the sandbox meant when none is named.
+const DefaultName = "default"
+
+// Home is the folder that holds one state folder per sandbox.
+type Home struct{ Dir string }
+
+// NewHome uses $XDG_CACHE_HOME/kubectl-infer/sandboxes, or ~/.cache/… without it.
+func NewHome() (Home, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return Home{}, hint.Errorf("set XDG_CACHE_HOME to a folder you can write to", "find the cache folder: %w", err)
+	}
+	return Home{Dir: filepath.Join(cache, "kubectl-infer", "sandboxes")}, nil
+}
+
+// Folder is the state folder of a sandbox.
+func (h Home) Folder(name string) Folder { return Folder(filepath.Join(h.Dir, name)) }
+
+// CheckName refuses what cannot be part of a context and a folder's name.
+func CheckName(name string) error {
+	if len(name) > 40 || !regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`).MatchString(name) {
+		return hint.Errorf("use up to 40 lower-case letters, digits and dashes", "sandbox name %q is not valid", name)
+	}
+	return nil
+}
+
+// List returns the sandboxes that are running or coming up, by name. It removes
+// the folders that killed ones left, and names those in cleared.
+func (h Home) List() (states []State, cleared []string, err error) {
+	entries, err := os.ReadDir(h.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("list sandboxes: %w", err)
+	}
+	for _, e := range entries {
+		if !e.IsDir() {
+			continue
+		}
+		folder := h.Folder(e.Name())
+		if state, held := folder.look(e.Name()); held {
+			states = append(states, state)
+			continue
+		}
+		removed, err := folder.clear()
+		if err != nil {
+			return states, cleared, err
+		}
+		if removed {
+			cleared = append(cleared, e.Name())
+		}
+	}
+	return states, cleared, nil
+}
+
+// Find returns the sandbox of that name, or with "" the only one there is.
+func (h Home) Find(name string) (State, error) {
+	states, _, err := h.List()
+	if err != nil {
+		return State{}, err
+	}
+	var names []string
+	for _, s := range states {
+		if s.Name == name || (name == "" && len(states) == 1) {
+			return s, nil
+		}
+		names = append(names, s.Name)
+	}
+	switch {
+	case len(states) == 0 && name == "":
+		return State{}, hint.Errorf("kubectl infer sandbox up", "no sandbox is running")
+	case name == "":
+		return State{}, hint.Errorf("choose one with --name: "+strings.Join(names, ", "), "%d sandboxes are running", len(states))
+	case len(states) == 0:
+		return State{}, hint.Errorf("kubectl infer sandbox up --name "+name, "sandbox %q is not running, and no other is", name)
+	}
+	return State{}, hint.Errorf("running: "+strings.Join(names, ", "), "sandbox %q is not running", name)
+}

@@ -1,0 +1,89 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/assets"
+	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/gateway"
+	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/podrunner"
+	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/process"
+)
+
+const (
+	bodyRouterPort  = 9004
+	bodyRouterGrace = 2 * time.Second
+	logLines        = 12
+)
+
+// recorder starts Envoy for the gateway and remembers its pid for State.
+type recorder struct{ *supervisor }
+
+func (r recorder) Start(spec process.Spec) (*process.Process, error) {
+	p, err := r.starter.Start(spec)
+	if err == nil {
+		r.pids.set(spec.Name, p.PID())
+	}
+	return p, err
+}
+
+// runGateway makes the controller; becomeReady waits for what it does.
+func (s *supervisor) runGateway(ctx context.Context) error {
+	g, err := gateway.New(gateway.Options{
+		RESTConfig: s.control.AdminConfig(), EnvoyPath: s.paths[assets.Envoy],
+		Dir: filepath.Join(string(s.folder), "gateway"), LogDir: s.folder.Logs(),
+		Network: fmt.Sprintf("127.%d", s.network.n), BodyRouterAddress: netip.AddrPortFrom(s.network.bodyRouter(), bodyRouterPort).String(),
+		Starter: recorder{s}, Log: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	return g.Run(ctx)
+}
+
+func (s *supervisor) runPods(ctx context.Context) error {
+	runner, err := podrunner.New(podrunner.Options{
+		Config: s.control.AdminConfig(), N: s.network.n, Starter: s.starter, Executable: s.Executable,
+		Dir: filepath.Join(string(s.folder), "pods"), LogDir: s.folder.PodLogs(), Log: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	return runner.Run(ctx)
+}
+
+// runBodyRouter keeps the gateway's body router; without it every request with
+// a body is refused, so its end is the sandbox's.
+func (s *supervisor) runBodyRouter(ctx context.Context) error {
+	p, err := recorder{s}.Start(process.Spec{
+		Name: podrunner.BodyRouter, Path: s.Executable,
+		Args: []string{
+			podrunner.BodyRouter, "--bind-address", s.network.bodyRouter().String(),
+			fmt.Sprintf("--grpc-port=%d", bodyRouterPort), "--grpc-health-port=9005", "--metrics-port=9090", "--secure-serving=false",
+		},
+		Env:     append(os.Environ(), "KUBECONFIG="+s.folder.Kubeconfig()),
+		LogPath: filepath.Join(s.folder.Logs(), podrunner.BodyRouter+".log"),
+	})
+	if err != nil {
+		return err
+	}
+	select {
+	case <-p.Done():
+		return fmt.Errorf("died (%w); its last log lines:\n%s", ended(p), p.LogTail(logLines))
+	case <-ctx.Done():
+		_ = p.Stop(bodyRouterGrace) // that it had to be killed harms nobody any more
+		return nil
+	}
+}
+
+func ended(p *process.Process) error {
+	if err := p.Err(); err != nil {
+		return err
+	}
+	return errors.New("exit status 0")
+}
