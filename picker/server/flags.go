@@ -1,0 +1,184 @@
+package server
+
+import (
+	"fmt"
+	"io"
+	"net/netip"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/kubectl-infer/kubectl-infer/picker"
+	"github.com/kubectl-infer/kubectl-infer/picker/pool"
+	"github.com/kubectl-infer/kubectl-infer/pkg/evidence/scrape"
+	"github.com/kubectl-infer/kubectl-infer/pkg/extproc"
+	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
+)
+
+// options are the command line, checked.
+type options struct {
+	serving extproc.Options
+
+	namespace, pool string
+	endpoints       []netip.AddrPort // instead of a pool
+
+	source      pool.Source
+	insecure    bool // https pages of model servers are not verified
+	interval    time.Duration
+	staleness   time.Duration
+	workers     int
+	limits      scrape.Limits
+	maxModels   int
+	verbosity   int
+	meaningless []string // flags that were set and do nothing here
+}
+
+// raw are the flags that need reading before they are options.
+type raw struct {
+	group, running, waiting, kvCache string
+	endpoints                        []string
+}
+
+const (
+	groupV1 = "inference.networking.k8s.io"
+	// verboseDebug is the reference's verbosity at which we log debug lines.
+	verboseDebug = 4
+)
+
+// parse reads the command line. getenv gives the defaults of the bind address
+// ($POD_IP) and the pool's namespace ($NAMESPACE, $POD_NAMESPACE). With --help
+// it returns pflag.ErrHelp, the help being written.
+func parse(args []string, stderr io.Writer, getenv func(string) string) (*options, error) {
+	o := &options{serving: extproc.DefaultOptions(getenv("POD_IP"), 9002, 9003), limits: scrape.DefaultLimits()}
+	fs := pflag.NewFlagSet("endpoint-picker", pflag.ContinueOnError)
+	fs.SetOutput(stderr)
+	fs.SortFlags = false
+	r := o.declare(fs, firstOf(getenv("NAMESPACE"), getenv("POD_NAMESPACE"), "default"))
+	o.declareMeaningless(fs)
+	if err := fs.Parse(args); err != nil {
+		if err == pflag.ErrHelp {
+			return nil, err
+		}
+		return nil, hint.Errorf("endpoint-picker --help lists the flags", "read flags: %w", err)
+	}
+	if fs.NArg() > 0 {
+		return nil, hint.Errorf("endpoint-picker takes flags only", "unexpected argument %q", fs.Arg(0))
+	}
+	fs.Visit(func(f *pflag.Flag) {
+		if f.Hidden {
+			o.meaningless = append(o.meaningless, "--"+f.Name)
+		}
+	})
+	if err := o.complete(r); err != nil {
+		return nil, err
+	}
+	return o, o.serving.Validate()
+}
+
+func firstOf(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+func (o *options) declare(fs *pflag.FlagSet, namespace string) *raw {
+	r := &raw{}
+	fs.StringVar(&o.pool, "pool-name", "", "name of the InferencePool to pick from (required, unless --endpoints is given)")
+	fs.StringVar(&o.namespace, "pool-namespace", namespace, "its namespace; from $NAMESPACE or $POD_NAMESPACE where they are set")
+	fs.StringVar(&r.group, "pool-group", groupV1, "its API group")
+	fs.StringSliceVar(&r.endpoints, "endpoints", nil, "pick from these ip:port,… and not from a pool; for tests and set-ups without an API server")
+	o.serving.AddFlags(fs)
+
+	fs.DurationVar(&o.interval, "refresh-metrics-interval", time.Second, "how often each model server is asked for its load")
+	fs.DurationVar(&o.staleness, "metrics-staleness-threshold", 5*time.Second, "age at which a load counts for nothing")
+	fs.DurationVar(&o.limits.Timeout, "scrape-timeout", o.limits.Timeout, "time that one scrape may take")
+	fs.Int64Var(&o.limits.Bytes, "scrape-max-bytes", o.limits.Bytes, "largest metrics page that is read")
+	fs.IntVar(&o.limits.Lines, "scrape-max-lines", o.limits.Lines, "most lines of a metrics page")
+	fs.IntVar(&o.workers, "scrape-workers", 16, "scrapes at once")
+	fs.StringVar(&o.source.Scheme, "model-server-metrics-scheme", "http", "http or https")
+	fs.StringVar(&o.source.Path, "model-server-metrics-path", "/metrics", "path of the metrics page")
+	fs.IntVar(&o.source.Port, "model-server-metrics-port", 0, "port of the metrics page (default: the endpoint's own)")
+	fs.BoolVar(&o.insecure, "model-server-metrics-https-insecure-skip-verify", true, "do not verify certificates of https metrics pages")
+	fs.StringVar(&r.running, "total-running-requests-metric", "vllm:num_requests_running", "requests being computed, name or name{label=value}")
+	fs.StringVar(&r.waiting, "total-queued-requests-metric", "vllm:num_requests_waiting", "requests queued")
+	fs.StringVar(&r.kvCache, "kv-cache-usage-percentage-metric", "vllm:kv_cache_usage_perc", "share of the KV cache in use, 0 to 1")
+	fs.IntVar(&o.maxModels, "max-model-labels", picker.DefaultMaxModels, "model names that get metric labels of their own; the rest is counted as other")
+	fs.IntVarP(&o.verbosity, "v", "v", 2, fmt.Sprintf("verbosity; %d and more logs every pick", verboseDebug))
+	return r
+}
+
+// declareMeaningless accepts what the reference has and this picker does not
+// need, or not yet. Hidden marks them.
+func (o *options) declareMeaningless(fs *pflag.FlagSet) {
+	for _, name := range []string{
+		"config-file", "config-text", "lora-info-metric", "cache-info-metric", "refresh-prometheus-metrics-interval",
+		"engine-label-key", "log-level", "zap-encoder", "zap-log-level", "zap-stacktrace-level", "zap-time-encoding",
+	} {
+		fs.String(name, "", "")
+		fs.Lookup(name).Hidden = true
+	}
+	for _, name := range []string{
+		"ha-enable-leader-election", "tracing", "health-checking", "enable-pprof", "enable-cert-reload",
+		"disable-endpoint-subset-filter", "metrics-endpoint-auth", "enable-multi-engine", "enable-grpc-stream-metrics", "zap-devel",
+	} {
+		fs.Bool(name, false, "")
+		fs.Lookup(name).Hidden = true
+	}
+}
+
+// complete checks the flags and reads the raw ones.
+func (o *options) complete(r *raw) error {
+	if r.group != groupV1 {
+		return hint.Errorf("move the pool to "+groupV1+"/v1", "--pool-group %s: only %s is served", r.group, groupV1)
+	}
+	if (o.pool == "") == (len(r.endpoints) == 0) {
+		return hint.Errorf("endpoint-picker --pool-name NAME --pool-namespace NAMESPACE", "either --pool-name or --endpoints must be set")
+	}
+	for _, text := range r.endpoints {
+		address, err := netip.ParseAddrPort(text)
+		if err != nil {
+			return fmt.Errorf("--endpoints: %w", err)
+		}
+		o.endpoints = append(o.endpoints, address)
+	}
+	o.pool = firstOf(o.pool, "static")
+	for _, s := range []struct {
+		flag, text string
+		into       *pool.Series
+	}{
+		{"total-running-requests-metric", r.running, &o.source.Running},
+		{"total-queued-requests-metric", r.waiting, &o.source.Waiting},
+		{"kv-cache-usage-percentage-metric", r.kvCache, &o.source.KVCache},
+	} {
+		series, err := pool.ParseSeries(s.text)
+		if err != nil {
+			return fmt.Errorf("--%s: %w", s.flag, err)
+		}
+		*s.into = series
+	}
+	return o.validate()
+}
+
+func (o *options) validate() error {
+	switch {
+	case o.source.Scheme != "http" && o.source.Scheme != "https":
+		return fmt.Errorf("--model-server-metrics-scheme %s: want http or https", o.source.Scheme)
+	case o.source.Port < 0 || o.source.Port > 65535:
+		return fmt.Errorf("--model-server-metrics-port %d: not a port", o.source.Port)
+	case o.interval < 10*time.Millisecond:
+		return fmt.Errorf("--refresh-metrics-interval %v: less than 10ms", o.interval)
+	case o.staleness < o.interval:
+		return hint.Errorf("set --metrics-staleness-threshold to several intervals",
+			"--metrics-staleness-threshold %v: less than --refresh-metrics-interval %v", o.staleness, o.interval)
+	case o.limits.Timeout <= 0 || o.limits.Bytes <= 0 || o.limits.Lines <= 0:
+		return fmt.Errorf("--scrape-timeout, --scrape-max-bytes and --scrape-max-lines: must be positive")
+	case o.workers < 1 || o.workers > 1024:
+		return fmt.Errorf("--scrape-workers %d: not between 1 and 1024", o.workers)
+	case o.maxModels < 1:
+		return fmt.Errorf("--max-model-labels %d: less than 1", o.maxModels)
+	}
+	return nil
+}

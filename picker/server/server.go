@@ -1,0 +1,172 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"sync"
+
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/spf13/pflag"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+	inference "sigs.k8s.io/gateway-api-inference-extension/client-go/clientset/versioned"
+
+	"github.com/kubectl-infer/kubectl-infer/picker"
+	"github.com/kubectl-infer/kubectl-infer/picker/pool"
+	"github.com/kubectl-infer/kubectl-infer/picker/score"
+	"github.com/kubectl-infer/kubectl-infer/pkg/evidence/scrape"
+	"github.com/kubectl-infer/kubectl-infer/pkg/extproc"
+	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
+)
+
+// Main runs the endpoint picker until ctx ends and its streams are drained; then
+// it returns nil. Log lines and help go to stderr.
+func Main(ctx context.Context, args []string, stderr io.Writer) error {
+	o, err := parse(args, stderr, os.Getenv)
+	if errors.Is(err, pflag.ErrHelp) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	level := slog.LevelInfo
+	if o.verbosity >= verboseDebug {
+		level = slog.LevelDebug
+	}
+	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
+	if len(o.meaningless) > 0 {
+		log.Info("flags without effect in this picker", "flags", o.meaningless)
+	}
+	var source endpoints
+	if len(o.endpoints) == 0 {
+		if source, err = watchPool(o, log, os.Getenv("KUBECONFIG")); err != nil {
+			return err
+		}
+	} else {
+		source = fixed(o)
+	}
+	return run(ctx, o, log, source)
+}
+
+// endpoints fills a picker until ctx ends and calls synced once it has.
+type endpoints func(ctx context.Context, p *picker.Picker, synced func())
+
+// fixed serves the addresses of --endpoints.
+func fixed(o *options) endpoints {
+	return func(ctx context.Context, p *picker.Picker, synced func()) {
+		snapshot := &picker.Snapshot{}
+		for _, address := range o.endpoints {
+			snapshot.Endpoints = append(snapshot.Endpoints, picker.NewEndpoint(address))
+		}
+		p.SetSnapshot(snapshot)
+		synced()
+		<-ctx.Done()
+	}
+}
+
+// watchPool follows the InferencePool of the flags.
+func watchPool(o *options, log *slog.Logger, kubeconfig string) (endpoints, error) {
+	config, err := restConfig(kubeconfig)
+	if err != nil {
+		return nil, hint.Wrap(err, "set KUBECONFIG, or pick without an API server: --endpoints ip:port,…")
+	}
+	core, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("build core client: %w", err)
+	}
+	pools, err := inference.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("build InferencePool client: %w", err)
+	}
+	return func(ctx context.Context, p *picker.Picker, synced func()) {
+		w := &pool.Watcher{
+			Inference: pools, Core: core, Namespace: o.namespace, Name: o.pool,
+			Publish: p.SetSnapshot, Synced: synced, Log: log,
+		}
+		w.Run(klog.NewContext(ctx, logr.FromSlogHandler(log.Handler())))
+	}, nil
+}
+
+func restConfig(kubeconfig string) (*rest.Config, error) {
+	if kubeconfig == "" {
+		config, err := rest.InClusterConfig()
+		if err != nil {
+			return nil, fmt.Errorf("load in-cluster configuration: %w", err)
+		}
+		return config, nil
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("load kubeconfig %s: %w", kubeconfig, err)
+	}
+	return config, nil
+}
+
+// run wires the parts and serves until ctx ends and the drain is over.
+func run(ctx context.Context, o *options, log *slog.Logger, source endpoints) error {
+	p := picker.New(picker.Options{Staleness: o.staleness, Scorers: score.Default()})
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	handler := &picker.Handler{
+		Picker: p, Clock: clock.RealClock{}, Log: log,
+		Metrics: picker.NewMetrics(registry, o.namespace, o.pool, o.maxModels),
+	}
+	handler.Metrics.CountReady(registry, o.namespace, o.pool, p)
+	server, err := extproc.Listen(o.serving, log, func(context.Context) extproc.Processor { return handler.NewProcessor() })
+	if err != nil {
+		return hint.Wrap(fmt.Errorf("listen: %w", err), "another process may hold the port; see --bind-address, --grpc-port, --grpc-health-port, --metrics-port")
+	}
+	registry.MustRegister(server.Collectors("infer_picker")...)
+
+	// What requests depend on outlives ctx: they are still served in the drain.
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer stop()
+	running.Go(func() {
+		source(background, p, func() {
+			log.Info("ready", "namespace", o.namespace, "pool", o.pool, "endpoints", p.Snapshot().Ready())
+			server.SetReady(true)
+		})
+	})
+	client := scrapeClient(o)
+	defer client.CloseIdleConnections()
+	running.Go(func() { scraper(o, p, client, registry, log).Run(background) })
+	return server.Run(ctx, registry)
+}
+
+func scrapeClient(o *options) *http.Client {
+	client := scrape.NewClient()
+	if transport, ok := client.Transport.(*http.Transport); ok {
+		transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: o.insecure} //nolint:gosec // a flag, as the reference has it
+	}
+	return client
+}
+
+func scraper(o *options, p *picker.Picker, client *http.Client, registry prometheus.Registerer, log *slog.Logger) *pool.Scraper {
+	scrapes := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "infer_picker_scrapes_total", Help: "Scrapes of model servers by outcome.",
+		ConstLabels: prometheus.Labels{"namespace": o.namespace, "pool": o.pool},
+	}, []string{"outcome"})
+	for _, outcome := range pool.Outcomes() {
+		scrapes.WithLabelValues(outcome)
+	}
+	registry.MustRegister(scrapes)
+	return &pool.Scraper{
+		Endpoints: func() []picker.Endpoint { return p.Snapshot().Endpoints },
+		Source:    o.source, Interval: o.interval, Workers: o.workers, Limits: o.limits,
+		Client: client, Clock: clock.RealClock{}, Log: log,
+		Count: func(outcome string) { scrapes.WithLabelValues(outcome).Inc() },
+	}
+}
