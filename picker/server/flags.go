@@ -1,9 +1,11 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -56,7 +58,7 @@ func parse(args []string, stderr io.Writer, getenv func(string) string) (*option
 	r := o.declare(fs, firstOf(getenv("NAMESPACE"), getenv("POD_NAMESPACE"), "default"))
 	o.declareMeaningless(fs)
 	if err := fs.Parse(args); err != nil {
-		if err == pflag.ErrHelp {
+		if errors.Is(err, pflag.ErrHelp) {
 			return nil, err
 		}
 		return nil, hint.Errorf("endpoint-picker --help lists the flags", "read flags: %w", err)
@@ -69,6 +71,7 @@ func parse(args []string, stderr io.Writer, getenv func(string) string) (*option
 			o.meaningless = append(o.meaningless, "--"+f.Name)
 		}
 	})
+	slices.Sort(o.meaningless)
 	if err := o.complete(r); err != nil {
 		return nil, err
 	}
@@ -140,7 +143,7 @@ func (o *options) complete(r *raw) error {
 	for _, text := range r.endpoints {
 		address, err := netip.ParseAddrPort(text)
 		if err != nil {
-			return fmt.Errorf("--endpoints: %w", err)
+			return fmt.Errorf("--endpoints %s: %w", text, err)
 		}
 		o.endpoints = append(o.endpoints, address)
 	}

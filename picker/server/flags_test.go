@@ -1,0 +1,176 @@
+package server
+
+import (
+	"bytes"
+	"errors"
+	"net/netip"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/kubectl-infer/kubectl-infer/picker/pool"
+	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
+)
+
+func env(pairs ...string) func(string) string {
+	return func(name string) string {
+		for i := 0; i < len(pairs); i += 2 {
+			if pairs[i] == name {
+				return pairs[i+1]
+			}
+		}
+		return ""
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	t.Parallel()
+	o, err := parse([]string{"--pool-name", "qwen"}, &bytes.Buffer{}, env("POD_IP", "127.5.2.9", "NAMESPACE", "llm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := o.serving
+	if s.BindAddress != "127.5.2.9" || s.GRPCPort != 9002 || s.HealthPort != 9003 || s.MetricsPort != 9090 || !s.SecureServing {
+		t.Errorf("serving %+v", s)
+	}
+	if o.namespace != "llm" || o.pool != "qwen" || o.interval != time.Second || o.staleness != 5*time.Second {
+		t.Errorf("got %+v", o)
+	}
+	want := pool.Source{
+		Scheme: "http", Path: "/metrics",
+		Running: pool.Series{Name: "vllm:num_requests_running"}, Waiting: pool.Series{Name: "vllm:num_requests_waiting"},
+		KVCache: pool.Series{Name: "vllm:kv_cache_usage_perc"},
+	}
+	if !reflect.DeepEqual(o.source, want) {
+		t.Errorf("source %+v", o.source)
+	}
+	if o.limits.Bytes != 4<<20 || o.limits.Timeout != time.Second {
+		t.Errorf("limits %+v", o.limits)
+	}
+}
+
+func TestNamespaceComesFromFlagThenEnvironmentThenDefault(t *testing.T) {
+	t.Parallel()
+	for want, tc := range map[string]struct {
+		args []string
+		env  func(string) string
+	}{
+		"flag":    {[]string{"--pool-namespace=flag"}, env("NAMESPACE", "a", "POD_NAMESPACE", "b")},
+		"a":       {nil, env("NAMESPACE", "a", "POD_NAMESPACE", "b")},
+		"b":       {nil, env("POD_NAMESPACE", "b")},
+		"default": {nil, env()},
+	} {
+		o, err := parse(append([]string{"--pool-name=p"}, tc.args...), &bytes.Buffer{}, tc.env)
+		if err != nil || o.namespace != want {
+			t.Errorf("want %s, got %+v, %v", want, o, err)
+		}
+	}
+}
+
+// What the reference's charts and manifests pass.
+func TestArgumentsOfTheReferenceAreAccepted(t *testing.T) {
+	t.Parallel()
+	for rule, tc := range map[string]struct {
+		args        []string
+		meaningless []string
+	}{
+		"chart v1.0": {
+			[]string{
+				"--pool-name", "p", "--pool-namespace", "ns", "--v", "1", "--grpc-port", "9002", "--grpc-health-port", "9003",
+				"--metrics-port", "9090", "--config-file", "/config/default-plugins.yaml",
+			},
+			[]string{"--config-file"},
+		},
+		"chart v1.5 with leader election": {
+			[]string{
+				"--pool-name", "p", "--pool-namespace", "ns", "--pool-group", "inference.networking.k8s.io", "--zap-encoder", "json",
+				"--config-file", "/config/x.yaml", "--tracing=false", "--ha-enable-leader-election", "-v=4", "--health-checking",
+			},
+			[]string{"--config-file", "--ha-enable-leader-election", "--health-checking", "--tracing", "--zap-encoder"},
+		},
+		"benchmark": {
+			[]string{"--pool-name=p", "--secure-serving=false", "--metrics-endpoint-auth=false", "--tracing=false"},
+			[]string{"--metrics-endpoint-auth", "--tracing"},
+		},
+		"Triton": {
+			[]string{
+				"--pool-name=p", "--total-queued-requests-metric", "nv_trt_llm_request_metrics{request_type=waiting}",
+				"--kv-cache-usage-percentage-metric", "nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=fraction}", "--lora-info-metric", "",
+			},
+			[]string{"--lora-info-metric"},
+		},
+		"reference intervals": {
+			[]string{"--pool-name=p", "--refresh-metrics-interval=50ms", "--metrics-staleness-threshold=2s", "--model-server-metrics-port=8000"}, nil,
+		},
+	} {
+		t.Run(rule, func(t *testing.T) {
+			t.Parallel()
+			o, err := parse(tc.args, &bytes.Buffer{}, env())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !reflect.DeepEqual(o.meaningless, tc.meaningless) {
+				t.Errorf("said to be without effect: %q", o.meaningless)
+			}
+		})
+	}
+}
+
+func TestMistakesAreNamed(t *testing.T) {
+	t.Parallel()
+	for rule, tc := range map[string]struct {
+		args  string
+		names string
+		hint  bool
+	}{
+		"neither pool nor endpoints":     {"", "--pool-name", true},
+		"both pool and endpoints":        {"--pool-name=p --endpoints=127.0.0.1:1", "--endpoints", true},
+		"an unknown flag":                {"--pool-nmae=p", "pool-nmae", true},
+		"an argument":                    {"--pool-name=p qwen", "qwen", true},
+		"the group of v1alpha2":          {"--pool-name=p --pool-group=inference.networking.x-k8s.io", "inference.networking.x-k8s.io", true},
+		"an endpoint without port":       {"--endpoints=127.0.0.1", "127.0.0.1", false},
+		"a scheme that is none":          {"--pool-name=p --model-server-metrics-scheme=ftp", "ftp", false},
+		"a series that cannot be read":   {"--pool-name=p --total-queued-requests-metric=a{b}", "--total-queued-requests-metric", false},
+		"a port that is none":            {"--pool-name=p --metrics-port=70000", "70000", false},
+		"a metrics port that is none":    {"--pool-name=p --model-server-metrics-port=-1", "-1", false},
+		"an interval that burns the CPU": {"--pool-name=p --refresh-metrics-interval=1ms", "1ms", false},
+		"stale before the next scrape":   {"--pool-name=p --refresh-metrics-interval=9s", "--metrics-staleness-threshold", true},
+		"no workers":                     {"--pool-name=p --scrape-workers=0", "--scrape-workers", false},
+		"no time to scrape":              {"--pool-name=p --scrape-timeout=0", "--scrape-timeout", false},
+		"no model labels":                {"--pool-name=p --max-model-labels=0", "--max-model-labels", false},
+	} {
+		t.Run(rule, func(t *testing.T) {
+			t.Parallel()
+			_, err := parse(strings.Fields(tc.args), &bytes.Buffer{}, env())
+			if err == nil || !strings.Contains(err.Error(), tc.names) || (hint.Of(err) != "") != tc.hint {
+				t.Errorf("error %v, hint %q", err, hint.Of(err))
+			}
+		})
+	}
+}
+
+func TestEndpointsAreRead(t *testing.T) {
+	t.Parallel()
+	o, err := parse([]string{"--endpoints", "127.0.0.1:8000,[::1]:8001"}, &bytes.Buffer{}, env())
+	want := []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:8000"), netip.MustParseAddrPort("[::1]:8001")}
+	if err != nil || !reflect.DeepEqual(o.endpoints, want) || o.pool != "static" {
+		t.Errorf("got %+v, %v", o, err)
+	}
+}
+
+func TestHelpIsNoError(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	if _, err := parse([]string{"--help"}, &out, env()); !errors.Is(err, pflag.ErrHelp) {
+		t.Errorf("parse: %v", err)
+	}
+	if !strings.Contains(out.String(), "--pool-name") || strings.Contains(out.String(), "zap-encoder") {
+		t.Errorf("help:\n%s", out.String())
+	}
+	if err := Main(t.Context(), []string{"--help"}, &out); err != nil {
+		t.Errorf("main: %v", err)
+	}
+}
