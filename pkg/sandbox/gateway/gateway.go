@@ -39,6 +39,8 @@ type Options struct {
 	Network string
 	// BodyRouterAddress is the host:port of the ext_proc body router.
 	BodyRouterAddress string
+	// BodyRouterTLS says that the body router serves TLS (--secure-serving).
+	BodyRouterTLS bool
 	// PickerMode is xds.PickerBuffered by default.
 	PickerMode xds.PickerMode
 	Starter    envoy.Starter
@@ -78,9 +80,10 @@ func New(o Options) (*Gateway, error) {
 	return &Gateway{
 		options: o,
 		settings: xds.Settings{
-			BodyRouter: bodyRouter,
-			AccessLog:  filepath.Join(o.LogDir, "access.json"),
-			PickerMode: o.PickerMode,
+			BodyRouter:    bodyRouter,
+			BodyRouterTLS: o.BodyRouterTLS,
+			AccessLog:     filepath.Join(o.LogDir, "access.json"),
+			PickerMode:    o.PickerMode,
 		},
 		network: netip.PrefixFrom(netip.AddrFrom4([4]byte{octets[0], octets[1], 1, 0}), 24),
 		admin:   netip.AddrPortFrom(netip.AddrFrom4([4]byte{octets[0], octets[1], 0, 3}), adminPort),

@@ -107,14 +107,19 @@ func endpointKey(key string) *metadatav3.MetadataKey {
 func (r *renderer) pickerCluster(p translate.Picker) *clusterv3.Cluster {
 	c := r.edsCluster(p.Name, true)
 	if p.TLS {
-		c.TransportSocket = &corev3.TransportSocket{
-			Name: "envoy.transport_sockets.tls",
-			ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: r.pack(&tlsv3.UpstreamTlsContext{
-				CommonTlsContext: &tlsv3.CommonTlsContext{AlpnProtocols: []string{"h2"}},
-			})},
-		}
+		c.TransportSocket = r.unverifiedTLS()
 	}
 	return c
+}
+
+// unverifiedTLS takes any certificate: ext_proc servers make their own.
+func (r *renderer) unverifiedTLS() *corev3.TransportSocket {
+	return &corev3.TransportSocket{
+		Name: "envoy.transport_sockets.tls",
+		ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: r.pack(&tlsv3.UpstreamTlsContext{
+			CommonTlsContext: &tlsv3.CommonTlsContext{AlpnProtocols: []string{"h2"}},
+		})},
+	}
 }
 
 func loadAssignment(name string, endpoints []netip.AddrPort) *endpointv3.ClusterLoadAssignment {

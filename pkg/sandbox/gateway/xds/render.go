@@ -30,6 +30,8 @@ type Settings struct {
 	// BodyRouter is the ext_proc server asked about every request first; the
 	// zero value leaves that filter out.
 	BodyRouter netip.AddrPort
+	// BodyRouterTLS dials it with TLS, unverified.
+	BodyRouterTLS bool
 	// AccessLog is the file that gets a JSON line per request; empty is none.
 	AccessLog string
 	// PickerMode is PickerBuffered by default.
@@ -73,7 +75,11 @@ func Render(ir translate.IR, settings Settings) (*Snapshot, error) {
 	snapshot := newSnapshot()
 	clusters := []types.Resource{r.staticCluster(clusterUnset)}
 	if s := r.settings.BodyRouter; s.IsValid() {
-		clusters = append(clusters, r.staticCluster(clusterBodyRoute, s))
+		c := r.staticCluster(clusterBodyRoute, s)
+		if r.settings.BodyRouterTLS {
+			c.TransportSocket = r.unverifiedTLS()
+		}
+		clusters = append(clusters, c)
 	}
 	for _, b := range ir.Backends {
 		r.backends[b.Name] = b
