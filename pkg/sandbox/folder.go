@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 )
 
 // Folder is the state folder of one sandbox.
@@ -65,8 +63,7 @@ type hold struct{ file *os.File }
 func (f Folder) take(name string) (*hold, error) {
 	h, err := f.tryLock(unix.LOCK_EX, true)
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		return nil, hint.Errorf(fmt.Sprintf("kubectl infer sandbox status, or take it down with: kubectl infer sandbox down --name %s", name),
-			"sandbox %q is already running", name)
+		return nil, AlreadyRunning(name)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("lock sandbox %q: %w", name, err)

@@ -30,6 +30,15 @@ func NewHome() (Home, error) {
 // Folder is the state folder of a sandbox.
 func (h Home) Folder(name string) Folder { return Folder(filepath.Join(h.Dir, name)) }
 
+// Look reports whether a sandbox of that name is there, and what it says of itself.
+func (h Home) Look(name string) (State, bool) { return h.Folder(name).look(name) }
+
+// AlreadyRunning is the error of a second sandbox by the same name.
+func AlreadyRunning(name string) error {
+	return hint.Errorf("use it, choose another --name, or take it down: kubectl infer sandbox down --name "+name,
+		"sandbox %q is already running", name)
+}
+
 // CheckName refuses what cannot be part of a context and a folder's name.
 func CheckName(name string) error {
 	if len(name) > 40 || !regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`).MatchString(name) {

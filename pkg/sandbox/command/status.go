@@ -1,0 +1,81 @@
+package command
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox"
+)
+
+func (c *cli) status() *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "List the sandboxes that are running, and clear away what killed ones left",
+		Args:  usage(cobra.NoArgs),
+		RunE: func(*cobra.Command, []string) error {
+			if err := checkOutput(output); err != nil {
+				return err
+			}
+			home, err := sandbox.NewHome()
+			if err != nil {
+				return err
+			}
+			states, cleared, err := home.List()
+			for _, name := range cleared {
+				fmt.Fprintf(c.ErrOut, "sandbox %q had been killed; its files are removed\n", name)
+			}
+			if err != nil {
+				return err
+			}
+			if name := c.chosen(); name != "" {
+				state, err := home.Find(name)
+				if err != nil {
+					return err
+				}
+				states = []sandbox.State{state}
+			}
+			if output == "json" {
+				return writeJSON(c.Out, append([]sandbox.State{}, states...))
+			}
+			if len(states) == 0 {
+				fmt.Fprintln(c.ErrOut, "no sandbox is running")
+				return nil
+			}
+			return statusTable(c.Out, states, time.Now())
+		},
+	}
+	cmd.Flags().StringVarP(&output, "output", "o", "", "output format: json")
+	return cmd
+}
+
+func statusTable(w io.Writer, states []sandbox.State, now time.Time) error {
+	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+	fmt.Fprintln(t, "NAME\tPHASE\tGATEWAY\tCONTEXT\tKUBECONFIG\tAGE")
+	for _, s := range states {
+		age := "-"
+		if !s.Started.IsZero() {
+			age = now.Sub(s.Started).Round(time.Second).String()
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", s.Name, s.Phase, dash(s.Gateway), dash(s.Context), dash(s.Kubeconfig), age)
+	}
+	return t.Flush()
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func writeJSON(w io.Writer, value any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(value)
+}
