@@ -176,7 +176,7 @@ func collect(parser textparse.Parser, limits Limits) (*Page, error) {
 // add keeps one sample; counter is the family that the page last declared to
 // be a counter.
 func (p *Page) add(ls labels.Labels, value float64, counter string, seen map[uint64]struct{}) error {
-	name := ls.Get(labels.MetricName)
+	name := ls.Get(model.MetricNameLabel)
 	cumulative := name == counter ||
 		strings.HasSuffix(name, "_total") || strings.HasSuffix(name, "_bucket") || strings.HasSuffix(name, "_count")
 	if cumulative && (value < 0 || math.IsNaN(value) || math.IsInf(value, 0)) {
