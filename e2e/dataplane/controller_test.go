@@ -78,13 +78,13 @@ func startCluster(t *testing.T) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found, err := store.Obtain(t.Context(), nil, assets.Etcd, assets.KubeAPIServer, assets.GatewayAPICRDs, assets.InferencePoolCRDs)
+	crds, err := store.Obtain(t.Context(), nil, assets.GatewayAPICRDs, assets.InferencePoolCRDs)
 	if err != nil {
 		t.Fatalf("%v (hint: %s)", err, hint.Of(err))
 	}
 	dir := t.TempDir()
 	plane, err := controlplane.Start(t.Context(), controlplane.Options{
-		Starter: c.starter.Starter, Etcd: found[0].Path, KubeAPIServer: found[1].Path,
+		Starter: c.starter.Starter, Etcd: findAsset(t, assets.Etcd), KubeAPIServer: findAsset(t, assets.KubeAPIServer),
 		Dir: filepath.Join(dir, "state"), LogDir: filepath.Join(dir, "logs"), Address: c.network + ".0.1",
 	})
 	if err != nil {
@@ -93,8 +93,8 @@ func startCluster(t *testing.T) *cluster {
 	t.Cleanup(plane.Stop)
 	c.config = plane.AdminConfig()
 	var definitions [][]byte
-	for _, crds := range found[2:] {
-		body, err := os.ReadFile(crds.Path)
+	for _, file := range crds {
+		body, err := os.ReadFile(file.Path)
 		if err != nil {
 			t.Fatal(err)
 		}

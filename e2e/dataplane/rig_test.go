@@ -13,6 +13,8 @@ import (
 	"go.uber.org/goleak"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
+	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/assets"
 	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/gateway/envoy"
 	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/gateway/translate"
 	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/gateway/xds"
@@ -120,20 +122,20 @@ func member(b translate.Backend, weight uint32) translate.Member {
 	return translate.Member{Weight: weight, Ref: b.Owner.String(), Backend: b.Name}
 }
 
-func envoyPath(t *testing.T) string {
+func envoyPath(t *testing.T) string { return findAsset(t, assets.Envoy) }
+
+// findAsset fails the test when a program is not there; nothing is skipped.
+func findAsset(t *testing.T, name string) string {
 	t.Helper()
-	if path := os.Getenv("ENVOY_PATH"); path != "" {
-		return path
-	}
-	cache, err := os.UserCacheDir()
+	store, err := assets.NewStore()
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(cache, "kubectl-infer", "assets", "envoy-1.40.0-linux-amd64", "envoy")
-	if _, err := os.Stat(path); err != nil {
-		t.Fatalf("no Envoy to test with: %v; set ENVOY_PATH, or run: kubectl infer sandbox assets", err)
+	asset, err := store.Find(t.Context(), name)
+	if err != nil {
+		t.Fatalf("%v (hint: %s)", err, hint.Of(err))
 	}
-	return path
+	return asset.Path
 }
 
 // freeAddress is a loopback address that nothing listens on now.
