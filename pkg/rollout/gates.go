@@ -41,23 +41,10 @@ func NewGates(plan Plan, bounds []gate.Bound, edges [][]float64, recorded []byte
 	return Gates{plan: plan, bounds: bounds, edges: edges, board: board}, nil
 }
 
-// copyBoard keeps Next pure. A board reads back bit for bit what it wrote.
-func (g Gates) copyBoard() (*gate.Board, error) {
-	raw, err := json.Marshal(g.board)
-	if err != nil {
-		return nil, fmt.Errorf("copy gates: %w", err)
-	}
-	board := new(gate.Board)
-	return board, json.Unmarshal(raw, board)
-}
-
 // Enter implements Judge.
 func (g Gates) Enter(step int) Judge {
-	board, err := g.copyBoard()
-	if err == nil {
-		err = board.EnterStep(step)
-	}
-	if err != nil {
+	board := g.board.Clone()
+	if err := board.EnterStep(step); err != nil {
 		g.broken = err
 		return g
 	}
@@ -94,10 +81,7 @@ func (g Gates) Weigh(now time.Time, sample Sample, gated bool) (Judge, Finding) 
 }
 
 func (g Gates) add(sample Sample) (Gates, error) {
-	board, err := g.copyBoard()
-	if err != nil {
-		return g, err
-	}
+	board := g.board.Clone()
 	rows := make([][]uint64, len(g.bounds))
 	counts := append([]gate.Counts(nil), g.counts...)
 	for i := range g.bounds {

@@ -70,7 +70,6 @@ type WatchState struct {
 	StepSince               time.Time // the step's move was accepted
 	LastLook                time.Time // last look with both arms readable, while baking
 	Baked                   time.Duration
-	Failing                 time.Time // first of the present row of failures
 	Retry                   time.Duration
 	WrongReads              int
 	Step                    StepResult
@@ -130,7 +129,9 @@ func Next(s State, o Observation) (State, Action) {
 	if o.Err != nil {
 		return failed(s, o)
 	}
-	s.Watch.Failing, s.Watch.Retry = time.Time{}, 0
+	if o.Standing == nil || o.Standing.AtGoal {
+		s.Watch.Retry = 0 // a read that works is no sign that a write will
+	}
 	if o.Standing != nil && o.Standing.Fenced && s.Watch.Seized && !s.Phase.Finished() {
 		return s, Action{Verb: Consult}
 	}
@@ -408,11 +409,12 @@ func failed(s State, o Observation) (State, Action) {
 	if errors.Is(o.Err, ErrDrift) && s.Phase != RollingBack {
 		return s, Action{Verb: Stop, Outcome: Drifted, Why: o.Err.Error()}
 	}
-	if s.Watch.Failing.IsZero() {
-		s.Watch.Failing = o.Now
-	}
-	if s.Phase == RollingBack && o.Now.Sub(s.Watch.Failing) >= o.RollbackLimit {
+	inPhase := o.Now.Sub(s.Watch.Since)
+	if s.Phase == RollingBack && inPhase >= o.RollbackLimit {
 		return s, Action{Verb: Stop, Outcome: RollbackIncomplete, Why: o.Err.Error()}
+	}
+	if s.Phase == Raising && inPhase >= s.Plan.StepDeadline {
+		return s, Action{Verb: Stop, Outcome: Held, Why: fmt.Sprintf("%s could not be written before the step's deadline: %v", s.Goal, o.Err)}
 	}
 	if o.Interrupted && s.Phase != RollingBack {
 		return s, Action{Verb: Stop, Outcome: Interrupted, Why: "interrupted while the cluster could not be reached: " + o.Err.Error()}

@@ -1,0 +1,255 @@
+package rollout_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/kubectl-infer/kubectl-infer/pkg/gate"
+	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
+)
+
+// crash is what a fake panics with where the process is to die.
+type crash struct{}
+
+// world is the cluster: it outlives the processes that work on it, and checks
+// the ceiling after every write.
+type world struct {
+	t        *testing.T
+	now      time.Time
+	share    rollout.Goal // Baseline, or percent
+	stamp    string
+	accepted bool
+	record   []byte
+	shares   []rollout.Goal // every share ever written
+	calls    int
+	dieAt    int  // the call to die at, 0 for never
+	dieAfter bool // die after the call took effect
+	fail     func(call string) error
+	canary   func(w *world) rollout.Arm
+	looks    int
+	onLook   func(w *world)
+}
+
+func newWorld(t *testing.T) *world {
+	return &world{t: t, now: time.Unix(1_700_000_000, 0), share: rollout.Baseline, accepted: true}
+}
+
+// call counts one call to the cluster, and dies or fails where it was told to.
+func (w *world) call(name string, effect func() error) error {
+	w.calls++
+	if w.calls == w.dieAt && !w.dieAfter {
+		panic(crash{})
+	}
+	if w.fail != nil {
+		if err := w.fail(name); err != nil {
+			return err
+		}
+	}
+	err := effect()
+	if w.calls == w.dieAt {
+		panic(crash{})
+	}
+	return err
+}
+
+func (w *world) stored() rollout.Record {
+	var r rollout.Record
+	if len(w.record) > 0 {
+		if err := json.Unmarshal(w.record, &r); err != nil {
+			w.t.Fatalf("journal: %v", err)
+		}
+	}
+	return r
+}
+
+// write changes the share and holds the promise against it.
+func (w *world) write(goal rollout.Goal) {
+	w.share = goal
+	w.shares = append(w.shares, goal)
+	if r := w.stored(); int(goal) > r.Ceiling {
+		w.t.Errorf("call %d: share %v was written over the recorded ceiling of %d%%", w.calls, goal, r.Ceiling)
+	}
+	if r := w.stored(); r.Phase == rollout.RollingBack && goal != rollout.Baseline {
+		w.t.Errorf("call %d: share rose to %v while rolling back", w.calls, goal)
+	}
+}
+
+// process is one process's view of the world: it holds a stamp.
+type process struct {
+	*world
+	stamp string
+}
+
+func (p *process) Seize(_ context.Context, stamp string) error {
+	return p.call("seize", func() error {
+		p.world.stamp, p.stamp = stamp, stamp
+		return nil
+	})
+}
+
+func (p *process) Read(_ context.Context, goal rollout.Goal) (rollout.Standing, error) {
+	var standing rollout.Standing
+	err := p.call("read", func() error {
+		standing = rollout.Standing{
+			Share: max(0, float64(p.share)), AtGoal: p.share == goal, Accepted: p.accepted,
+			Fenced: p.stamp != "" && p.world.stamp != p.stamp,
+		}
+		return nil
+	})
+	return standing, err
+}
+
+func (p *process) Move(_ context.Context, from, goal rollout.Goal) error {
+	return p.call("move", func() error {
+		if p.world.stamp != p.stamp {
+			return rollout.ErrSuperseded
+		}
+		if goal != rollout.Baseline && p.share != from && p.share != goal {
+			return fmt.Errorf("share is %v: %w", p.share, rollout.ErrDrift)
+		}
+		p.write(goal)
+		return nil
+	})
+}
+
+func (p *process) Release(context.Context) error {
+	return p.call("release", func() error {
+		if p.world.stamp == p.stamp {
+			p.world.stamp = ""
+		}
+		return nil
+	})
+}
+
+func (p *process) Load(context.Context) (rollout.Record, error) {
+	var r rollout.Record
+	err := p.call("load", func() error {
+		r = p.stored()
+		return nil
+	})
+	return r, err
+}
+
+func (p *process) Save(_ context.Context, r rollout.Record) error {
+	return p.call("save", func() error {
+		if old := p.stored(); old.Epoch > r.Epoch || (old.Epoch == r.Epoch && old.Run != r.Run) {
+			return rollout.ErrSuperseded
+		}
+		raw, err := json.Marshal(r)
+		if err != nil {
+			return err
+		}
+		p.record = raw
+		return nil
+	})
+}
+
+func (p *process) Look(context.Context) rollout.Sample {
+	p.looks++
+	if p.onLook != nil {
+		p.onLook(p.world)
+	}
+	canary := healthy(100)
+	if p.canary != nil {
+		canary = p.canary(p.world)
+	}
+	return rollout.Sample{Stable: healthy(100), Canary: canary}
+}
+
+// Now and Wait are the world's clock.
+func (p *process) Now() time.Time { return p.now }
+
+func (p *process) Wait(_ context.Context, d time.Duration) { p.world.now = p.world.now.Add(d) }
+
+// healthy is an arm that finished n requests, none of them bad.
+func healthy(n uint64) rollout.Arm { return arm(n, 0) }
+
+// arm finished n requests, bad of them over the limit of the only gate.
+func arm(n, bad uint64) rollout.Arm {
+	return rollout.Arm{
+		Started: n, Finished: n, Progress: n, Ready: 2,
+		Counts: []gate.Counts{{Requests: n, Bad: bad}},
+		Values: [][]uint64{{n - bad, bad}},
+	}
+}
+
+type silent struct{}
+
+func (silent) Transition(rollout.Record, string)        {}
+func (silent) Looked(rollout.State, rollout.Sample)     {}
+func (silent) Trouble(record rollout.Record, err error) {}
+
+func plan() rollout.Plan {
+	return rollout.Plan{
+		Target: "httproute/chat", Namespace: "default", Stable: "v1", Canary: "v2",
+		Steps: []int{25, 100}, Gates: []string{"errors < 1%"},
+		Bake: 20 * time.Second, Settle: 4 * time.Second, ScrapeInterval: 2 * time.Second,
+		MinRequests: 200, Alpha: 0.01,
+	}.Complete()
+}
+
+// start is what the command does before the loop: a fresh record, or the
+// recorded one under a new epoch.
+func start(t *testing.T, w *world, run string) rollout.State {
+	t.Helper()
+	r := w.stored()
+	if r.Run == "" || r.Phase.Finished() {
+		r = rollout.Record{
+			Format: rollout.RecordFormat, Run: run, Epoch: r.Epoch, Plan: plan(), Baseline: json.RawMessage(`{}`),
+			Phase: rollout.Ready, Goal: rollout.Baseline, Started: w.now, Updated: w.now,
+		}
+	}
+	r.Epoch++
+	r.Holder = run
+	return rollout.Begin(r, judge(t, r.Gates))
+}
+
+// startAbort is what `canary abort` does before the loop.
+func startAbort(t *testing.T, w *world) rollout.State {
+	t.Helper()
+	r := w.stored()
+	r.Epoch++
+	r.Phase, r.Goal, r.Cause, r.Holder = rollout.RollingBack, rollout.Baseline, rollout.ByRequest, "abort"
+	return rollout.Begin(r, nil)
+}
+
+func judge(t *testing.T, recorded []byte) rollout.Gates {
+	t.Helper()
+	expr, err := gate.Parse("errors < 1%")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bound, err := expr.Bind(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := rollout.NewGates(plan(), []gate.Bound{bound}, [][]float64{nil}, recorded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// live runs a process to its end; died reports that it crashed on the way.
+func (w *world) live(ctx context.Context, s rollout.State, change ...func(*rollout.Deps)) (result rollout.Result, died bool) {
+	p := &process{world: w}
+	deps := rollout.Deps{Target: p, Journal: p, Evidence: p, Clock: p, Reporter: silent{}}
+	for _, c := range change {
+		c(&deps)
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			if _, ok := r.(crash); !ok {
+				panic(r)
+			}
+			died = true
+		}
+	}()
+	return rollout.Run(ctx, s, deps), false
+}
+
+var errDown = errors.New("connection refused")
