@@ -193,15 +193,20 @@ func (c *cluster) pool(name string, u *upstream, p *picker) {
 	must[*infv1.InferencePool](c.t)(c.inf.InferenceV1().InferencePools("default").Create(c.t.Context(), pool, metav1.CreateOptions{}))
 }
 
-func (c *cluster) gateway() {
+func (c *cluster) class() {
 	c.t.Helper()
 	class := &gwv1.GatewayClass{
 		ObjectMeta: metav1.ObjectMeta{Name: "sandbox"},
 		Spec:       gwv1.GatewayClassSpec{ControllerName: translate.ControllerName},
 	}
 	must[*gwv1.GatewayClass](c.t)(c.gw.GatewayV1().GatewayClasses().Create(c.t.Context(), class, metav1.CreateOptions{}))
+}
+
+// gateway makes a Gateway with one listener on port 80.
+func (c *cluster) gateway(name string) {
+	c.t.Helper()
 	gw := &gwv1.Gateway{
-		ObjectMeta: metav1.ObjectMeta{Name: "inference-gateway"},
+		ObjectMeta: metav1.ObjectMeta{Name: name},
 		Spec: gwv1.GatewaySpec{
 			GatewayClassName: "sandbox",
 			Listeners:        []gwv1.Listener{{Name: "http", Port: 80, Protocol: gwv1.HTTPProtocolType}},
@@ -271,7 +276,8 @@ func TestTheControllerServesWhatTheAPIServerSays(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t)
 	uA, uB := startUpstream(t), startUpstream(t)
-	c.gateway()
+	c.class()
+	c.gateway("inference-gateway")
 	c.pool("a", uA, startPicker(t, uA))
 	c.pool("b", uB, startPicker(t, uB))
 	c.route(poolRef("a", 100), poolRef("b", 0))
@@ -298,6 +304,10 @@ func TestTheControllerServesWhatTheAPIServerSays(t *testing.T) {
 	}
 	t.Run("statuses", func(t *testing.T) { c.statuses(t) })
 	t.Run("entries of others stay", func(t *testing.T) { c.foreignEntries(t) })
+	t.Run("a refusal is shown and mended", func(t *testing.T) {
+		c.refusal(t)
+		wantFrom("default/a", uA)
+	})
 	t.Run("Envoy's end is an error", func(t *testing.T) {
 		c.starter.last.Kill()
 		if err := <-c.ended; err == nil || !strings.Contains(err.Error(), "envoy ended") {
@@ -340,4 +350,24 @@ func (c *cluster) foreignEntries(t *testing.T) {
 	if parents := c.routeServed().Status.Parents; len(parents) != 2 {
 		t.Errorf("got %d status entries, want ours and the other controller's", len(parents))
 	}
+}
+
+// refusal takes the address that the next Gateway will get, and gives it back.
+func (c *cluster) refusal(t *testing.T) {
+	c.weights(100, 0)
+	taken := must[net.Listener](t)(net.Listen("tcp", c.network+".1.2:8080"))
+	defer taken.Close()
+	c.gateway("second")
+	programmed := func(name string) metav1.Condition {
+		gw := must[*gwv1.Gateway](t)(c.gw.GatewayV1().Gateways("default").Get(t.Context(), name, metav1.GetOptions{}))
+		return *meta.FindStatusCondition(gw.Status.Conditions, "Programmed")
+	}
+	eventually(t, "both Gateways say what Envoy refused", func() bool {
+		first, second := programmed("inference-gateway"), programmed("second")
+		return first.Status == metav1.ConditionFalse && strings.Contains(second.Message, c.network+".1.2:8080")
+	})
+	taken.Close()
+	eventually(t, "Envoy takes it once the address is free", func() bool {
+		return programmed("inference-gateway").Status == metav1.ConditionTrue && programmed("second").Status == metav1.ConditionTrue
+	})
 }

@@ -44,7 +44,13 @@ func startRealPicker(t *testing.T, endpoints ...*upstream) *realPicker {
 
 func TestTheRealPickerOverTLS(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, xds.Settings{})
+	for _, mode := range []xds.PickerMode{xds.PickerBuffered, xds.PickerFullDuplex} {
+		t.Run(string(mode), func(t *testing.T) { t.Parallel(); realPickerServes(t, mode) })
+	}
+}
+
+func realPickerServes(t *testing.T, mode xds.PickerMode) {
+	r := newRig(t, xds.Settings{PickerMode: mode})
 	u, u2 := startUpstream(t), startUpstream(t)
 	p := startRealPicker(t, u, u2)
 	a := pool("a", nil, false, u, u2)

@@ -76,8 +76,14 @@ func newRig(t *testing.T, settings xds.Settings) *rig {
 // push serves one catch-all route over the given members and waits for Envoy.
 func (r *rig) push(backends []translate.Backend, members ...translate.Member) {
 	r.t.Helper()
-	if err := r.tryPush(backends, translate.Route{Name: "test/route/0/0", Match: translate.Match{PathKind: translate.PathPrefix, Path: "/"}, Members: members}); err != nil {
+	if err := r.tryPush(backends, catchAll(members...)); err != nil {
 		r.t.Fatal(err)
+	}
+}
+
+func catchAll(members ...translate.Member) translate.Route {
+	return translate.Route{
+		Name: "test/route/0/0", Match: translate.Match{PathKind: translate.PathPrefix, Path: "/"}, Members: members,
 	}
 }
 

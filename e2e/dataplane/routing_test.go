@@ -1,9 +1,12 @@
 package dataplane
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -53,9 +56,59 @@ func TestEachWeightedMemberAsksItsOwnPickerAndServesWhatItAsked(t *testing.T) {
 			t.Errorf("pool %s served %d requests, its picker was asked %d times", name, backends[name], p.asked.Load())
 		}
 	}
+	wantLogged(t, r, requests)
 	// 700 ± 4.5 standard deviations.
 	if n := backends["test/a"]; n < 635 || n > 765 {
 		t.Errorf("pool a at weight 70 of 100 got %d of %d requests", n, requests)
+	}
+}
+
+// wantLogged waits for a line of the access log for each request, every one
+// with the endpoint that was asked for as the one that served.
+func wantLogged(t *testing.T, r *rig, requests int) {
+	t.Helper()
+	eventually(t, "every request is in the access log", func() bool {
+		content, err := os.ReadFile(r.settings.AccessLog)
+		return err == nil && bytes.Count(content, []byte("\n")) >= requests
+	})
+	content, err := os.ReadFile(r.settings.AccessLog)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range bytes.Lines(content) {
+		var entry struct{ Asked, Served, Model string }
+		if err := json.Unmarshal(line, &entry); err != nil {
+			t.Fatal(err)
+		}
+		if entry.Asked == "" || entry.Asked != entry.Served || entry.Model != "qwen" {
+			t.Fatalf("access log says asked %q, served %q, model %q", entry.Asked, entry.Served, entry.Model)
+		}
+	}
+}
+
+func TestHeaderModifiersOfRuleAndBackend(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, xds.Settings{})
+	u := startUpstream(t)
+	a := pool("a", startPicker(t, u), false, u)
+	m := member(a, 1)
+	m.RequestHeaders.Set = []translate.Header{{Name: "x-backend", Value: "a"}}
+	route := catchAll(m)
+	route.RequestHeaders = translate.HeaderEdits{
+		Set:    []translate.Header{{Name: "x-set", Value: "100%"}},
+		Add:    []translate.Header{{Name: "x-add", Value: "two"}},
+		Remove: []string{"x-remove"},
+	}
+	if err := r.tryPush([]translate.Backend{a}, route); err != nil {
+		t.Fatal(err)
+	}
+	got := r.post([]byte(chat), http.Header{"X-Set": {"old"}, "X-Add": {"one"}, "X-Remove": {"old"}}).echo.Headers
+	for name, want := range map[string][]string{
+		"X-Set": {"100%"}, "X-Add": {"one", "two"}, "X-Remove": nil, "X-Backend": {"a"},
+	} {
+		if fmt.Sprint(got.Values(name)) != fmt.Sprint(want) {
+			t.Errorf("upstream saw %s: %q, want %q", name, got.Values(name), want)
+		}
 	}
 }
 

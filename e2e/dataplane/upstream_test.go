@@ -24,8 +24,8 @@ type echo struct {
 	SHA256   string
 }
 
-// upstream answers any path with an echo, and /stream with an event stream
-// that sends one event at once and one at every tick, until finish.
+// upstream answers any path with an echo, /hang never, and /stream with an
+// event stream that sends one event at once and one at every tick, to the last.
 type upstream struct {
 	address netip.AddrPort
 	mu      sync.Mutex
@@ -41,6 +41,7 @@ func startUpstream(t *testing.T) *upstream {
 	u.address = addressOf(l)
 	mux := http.NewServeMux()
 	mux.HandleFunc("/stream", u.stream)
+	mux.HandleFunc("/hang", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	mux.HandleFunc("/", u.echo)
 	server := &http.Server{Handler: mux}
 	served := make(chan struct{})

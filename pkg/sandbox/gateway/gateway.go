@@ -23,7 +23,10 @@ const (
 	// pushLimit is how long Envoy may take to acknowledge, usually milliseconds.
 	pushLimit  = 15 * time.Second
 	retryAfter = 200 * time.Millisecond
-	stopGrace  = 5 * time.Second
+	// refusedRetry is when a refused configuration is offered again: what Envoy
+	// refused may have been a port that another program held.
+	refusedRetry = 2 * time.Second
+	stopGrace    = 5 * time.Second
 )
 
 // Options says what to serve and with what.
@@ -58,6 +61,7 @@ type Gateway struct {
 	addresses map[types.NamespacedName]netip.Addr
 	served    string            // version Envoy holds
 	refused   *xds.RefusedError // of the newest version, if Envoy refused it
+	refusedAt time.Time
 }
 
 // New checks the options.
@@ -152,6 +156,8 @@ func (g *Gateway) control(ctx context.Context, server *xds.Server) error {
 		if err := g.sync(ctx, c, server); err != nil {
 			g.options.Log.Info("gateway is not up to date, trying again", "err", err)
 			retry = time.After(retryAfter)
+		} else if g.refused != nil {
+			retry = time.After(refusedRetry)
 		} else if first {
 			first = false
 			close(g.ready)
@@ -206,7 +212,8 @@ func (g *Gateway) push(ctx context.Context, server *xds.Server, snapshot *xds.Sn
 	if g.served == snapshot.Version && g.refused == nil {
 		return nil
 	}
-	if g.refused != nil && g.refused.Version == snapshot.Version {
+	again := g.refused != nil && g.refused.Version == snapshot.Version
+	if again && time.Since(g.refusedAt) < refusedRetry {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, pushLimit)
@@ -216,8 +223,10 @@ func (g *Gateway) push(ctx context.Context, server *xds.Server, snapshot *xds.Sn
 	var refused *xds.RefusedError
 	switch {
 	case errors.As(err, &refused):
-		g.options.Log.Error("Envoy refused a configuration; the one before keeps serving", "version", refused.Version, "reason", refused.Message)
-		g.refused = refused
+		if !again {
+			g.options.Log.Error("Envoy refused a configuration; the one before keeps serving", "version", refused.Version, "reason", refused.Message)
+		}
+		g.refused, g.refusedAt = refused, time.Now()
 		return nil
 	case err != nil:
 		return err

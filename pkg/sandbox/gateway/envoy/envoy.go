@@ -49,6 +49,7 @@ func Start(starter Starter, o Options) (*process.Process, error) {
 			"--drain-strategy", "immediate",
 			"--drain-time-s", "86400",
 			"--log-level", "warning",
+			"--file-flush-interval-msec", "500", // of the access log; 10s otherwise
 		},
 		LogPath: o.LogPath,
 	})
