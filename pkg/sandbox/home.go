@@ -33,6 +33,48 @@ func (h Home) Folder(name string) Folder { return Folder(filepath.Join(h.Dir, na
 // Look reports whether a sandbox of that name is there, and what it says of itself.
 func (h Home) Look(name string) (State, bool) { return h.Folder(name).look(name) }
 
+// reasonFile says why a sandbox ended by itself; the next `up` by that name
+// removes it.
+func (h Home) reasonFile(name string) string { return filepath.Join(h.Dir, name+".ended") }
+
+// RecordEnd records why a sandbox ended by itself. Whoever asks for it by name, or
+// lists sandboxes, is told.
+func (h Home) RecordEnd(name string, why error) error {
+	if err := os.WriteFile(h.reasonFile(name), []byte(why.Error()+"\n"), 0o600); err != nil {
+		return fmt.Errorf("record why sandbox %q ended: %w", name, err)
+	}
+	return nil
+}
+
+// EndOf is what RecordEnd recorded, or "".
+func (h Home) EndOf(name string) string {
+	text, err := os.ReadFile(h.reasonFile(name))
+	if err != nil {
+		return "" // there is none
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// ForgetEnd forgets why an earlier sandbox of that name ended.
+func (h Home) ForgetEnd(name string) error {
+	if err := os.Remove(h.reasonFile(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("forget why sandbox %q ended: %w", name, err)
+	}
+	return nil
+}
+
+// Ended names the sandboxes that ended by themselves.
+func (h Home) Ended() []string {
+	paths, err := filepath.Glob(h.reasonFile("*"))
+	if err != nil {
+		return nil // the pattern is sound
+	}
+	for i, path := range paths {
+		paths[i] = strings.TrimSuffix(filepath.Base(path), ".ended")
+	}
+	return paths
+}
+
 // AlreadyRunning is the error of a second sandbox by the same name.
 func AlreadyRunning(name string) error {
 	return hint.Errorf("use it, choose another --name, or take it down: kubectl infer sandbox down --name "+name,
@@ -91,6 +133,8 @@ func (h Home) Find(name string) (State, error) {
 		names = append(names, s.Name)
 	}
 	switch {
+	case name != "" && h.EndOf(name) != "":
+		return State{}, hint.Errorf("kubectl infer sandbox up --name "+name, "sandbox %q ended by itself: %s", name, h.EndOf(name))
 	case len(states) == 0 && name == "":
 		return State{}, hint.Errorf("kubectl infer sandbox up", "no sandbox is running")
 	case name == "":

@@ -97,7 +97,7 @@ Exit codes: 0 done, 1 error, 2 usage; run passes on its COMMAND's.`,
   kubectl infer sandbox break deployment/qwen-v2 --slow 4
   kubectl infer sandbox down`,
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl infer sandbox"},
-		SilenceErrors: true, SilenceUsage: true,
+		SilenceErrors: true, SilenceUsage: true, SuggestionsMinimumDistance: 2,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return nil

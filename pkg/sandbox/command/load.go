@@ -2,6 +2,7 @@ package command
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -94,8 +95,7 @@ func parseMix(words []string) ([]traffic.ModelShare, error) {
 
 // liveLine overwrites one line of a terminal, and writes one now and then elsewhere.
 func (c *cli) liveLine() func(traffic.Live) {
-	file, ok := c.ErrOut.(*os.File)
-	terminal := ok && term.IsTerminal(int(file.Fd()))
+	terminal := isTerminal(c.ErrOut)
 	n := 0
 	return func(l traffic.Live) {
 		switch n++; {
@@ -108,7 +108,7 @@ func (c *cli) liveLine() func(traffic.Live) {
 }
 
 func (c *cli) printSummary(summary traffic.Summary, output string) error {
-	if file, ok := c.ErrOut.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
+	if isTerminal(c.ErrOut) {
 		fmt.Fprint(c.ErrOut, "\r\033[K")
 	}
 	if output == "json" {
@@ -116,4 +116,9 @@ func (c *cli) printSummary(summary traffic.Summary, output string) error {
 	}
 	_, err := fmt.Fprint(c.Out, summary)
 	return err
+}
+
+func isTerminal(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
 }

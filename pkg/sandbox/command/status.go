@@ -43,6 +43,9 @@ func (c *cli) status() *cobra.Command {
 			if output == "json" {
 				return writeJSON(c.Out, append([]sandbox.State{}, states...))
 			}
+			for _, name := range home.Ended() {
+				fmt.Fprintf(c.ErrOut, "sandbox %q ended by itself: %s\n", name, home.EndOf(name))
+			}
 			if len(states) == 0 {
 				fmt.Fprintln(c.ErrOut, "no sandbox is running")
 				return nil

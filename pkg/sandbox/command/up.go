@@ -43,18 +43,28 @@ func (c *cli) up() *cobra.Command {
 }
 
 func (c *cli) foreground(ctx context.Context, name string) error {
+	home, err := sandbox.NewHome()
+	if err != nil {
+		return err
+	}
 	ready := false
-	err := c.bringUp(ctx, name, func(_ context.Context, state sandbox.State) error {
+	err = c.bringUp(ctx, name, func(_ context.Context, state sandbox.State) error {
 		ready = true
 		describe(c.Out, state)
-		fmt.Fprintln(c.ErrOut, "Interrupt (Ctrl-C) to take it down.")
-		return nil
+		if isTerminal(c.ErrOut) {
+			fmt.Fprintln(c.ErrOut, "Interrupt (Ctrl-C) to take it down.")
+		}
+		return home.ForgetEnd(name)
 	})
 	if ctx.Err() != nil && !ready {
 		return interrupted(name, err)
 	}
 	if err == nil {
 		fmt.Fprintf(c.ErrOut, "sandbox %q is down\n", name)
+		return nil
+	}
+	if ready {
+		err = errors.Join(err, home.RecordEnd(name, err))
 	}
 	return err
 }
