@@ -16,16 +16,18 @@ import (
 // unsized hides a body's length, so that it is sent in chunks.
 type unsized struct{ io.Reader }
 
-// chatOf is a request body of exactly size bytes that names a model.
+// chatOf is a request body of exactly size bytes that names a model. Its filling
+// repeats at a prime distance, so that pieces in a wrong order show.
 func chatOf(size int) []byte {
-	const head, tail = `{"model":"m","p":"`, `"}`
-	body := bytes.NewBufferString(head)
-	random := rand.New(rand.NewPCG(1, uint64(size)))
-	for body.Len() < size-len(tail) {
-		body.WriteByte('a' + byte(random.IntN(26)))
+	const head, tail, distance = `{"model":"m","p":"`, `"}`, 4093
+	random := rand.New(rand.NewPCG(1, 2))
+	block := make([]byte, distance)
+	for i := range block {
+		block[i] = 'a' + byte(random.IntN(26))
 	}
-	body.WriteString(tail)
-	return body.Bytes()
+	filling := size - len(head) - len(tail)
+	body := append([]byte(head), bytes.Repeat(block, filling/distance+1)[:filling]...)
+	return append(body, tail...)
 }
 
 func TestBodiesArriveByteForByte(t *testing.T) {

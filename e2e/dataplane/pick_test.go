@@ -109,11 +109,13 @@ func (p *picker) answer(request *procv3.ProcessingRequest, picked *string) *proc
 		}
 		common, metadata := p.pick(picked)
 		return &procv3.ProcessingResponse{DynamicMetadata: metadata, Response: &procv3.ProcessingResponse_RequestHeaders{
-			RequestHeaders: &procv3.HeadersResponse{Response: common}}}
+			RequestHeaders: &procv3.HeadersResponse{Response: common},
+		}}
 	case *procv3.ProcessingRequest_RequestBody:
 		common, metadata := p.pick(picked)
 		return &procv3.ProcessingResponse{DynamicMetadata: metadata, Response: &procv3.ProcessingResponse_RequestBody{
-			RequestBody: &procv3.BodyResponse{Response: common}}}
+			RequestBody: &procv3.BodyResponse{Response: common},
+		}}
 	case *procv3.ProcessingRequest_ResponseHeaders:
 		served := request.GetMetadataContext().GetFilterMetadata()[header.MetadataNamespace].GetFields()[header.DestinationEndpointServed].GetStringValue()
 		if served == *picked {

@@ -1,7 +1,11 @@
 package dataplane
 
 import (
+	"context"
 	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -136,5 +140,47 @@ func TestAPickerThatLeavesUnderRunningStreams(t *testing.T) {
 			}
 			wantCut(t, row.cut, running, u)
 		})
+	}
+}
+
+func TestNoRequestFailsWhilePoolsComeAndGo(t *testing.T) {
+	t.Parallel()
+	const changes, workers = 40, 6
+	r := newRig(t, xds.Settings{})
+	uA, uB := startUpstream(t), startUpstream(t)
+	a, b := pool("a", startPicker(t, uA), false, uA), pool("b", startPicker(t, uB), false, uB)
+	r.push([]translate.Backend{a}, member(a, 1))
+	ctx, stop := context.WithCancel(t.Context())
+	var served, failed atomic.Int64
+	var group sync.WaitGroup
+	for range workers {
+		group.Go(func() {
+			for ctx.Err() == nil {
+				if got, err := r.do(http.MethodPost, strings.NewReader(chat), nil); err != nil || got.code != http.StatusOK {
+					failed.Add(1)
+					t.Logf("got %d, %v", got.code, err)
+				}
+				served.Add(1)
+			}
+		})
+	}
+	for i := range changes {
+		before := served.Load()
+		switch i % 4 {
+		case 0: // the second pool is new to Envoy
+			r.push([]translate.Backend{a, b}, member(a, 1), member(b, 1))
+		case 1: // the first one is gone at once
+			r.push([]translate.Backend{b}, member(b, 1))
+		case 2:
+			r.push([]translate.Backend{a, b}, member(a, 1), member(b, 0))
+		case 3:
+			r.push([]translate.Backend{a}, member(a, 1))
+		}
+		eventually(t, "requests go on", func() bool { return served.Load() > before+workers })
+	}
+	stop()
+	group.Wait()
+	if failed.Load() > 0 {
+		t.Errorf("%d of %d requests failed during %d changes", failed.Load(), served.Load(), changes)
 	}
 }

@@ -251,7 +251,9 @@ func (l *listener) status(generation int64, served bool) gwv1.ListenerStatus {
 		Name:           l.spec.Name,
 		SupportedKinds: l.kinds,
 		AttachedRoutes: l.attached,
-		Conditions: []metav1.Condition{accepted, programmed, resolved,
-			condition(generation, string(gwv1.ListenerConditionConflicted), false, string(gwv1.ListenerReasonNoConflicts), "")},
+		Conditions: []metav1.Condition{
+			accepted, programmed, resolved,
+			condition(generation, string(gwv1.ListenerConditionConflicted), false, string(gwv1.ListenerReasonNoConflicts), ""),
+		},
 	}
 }

@@ -59,10 +59,14 @@ func TestPickers(t *testing.T) {
 		{"the Service is missing", func(o *Objects) { o.Services = o.Services[1:] }, "[] open=false tls=true", unresolved},
 		{"the Service has no such port", func(o *Objects) { o.Services[0].Spec.Ports[0].Port = 1 }, "[] open=false tls=true", unresolved},
 		{"not a Service", func(o *Objects) { o.Pools[0].Spec.EndpointPickerRef.Kind = "Deployment" }, "[] open=false tls=true", unresolved},
-		{"no endpointPickerRef", func(o *Objects) { o.Pools[0].Spec.EndpointPickerRef = nil }, "none",
-			"Accepted=False/EndpointPickerRefMissing@2 ResolvedRefs=True/ResolvedRefs@2"},
-		{"the route is not accepted", func(o *Objects) { o.Gateways[0].Spec.Listeners[0].AllowedRoutes = selectTeam("x") },
-			"[127.9.2.13:9100] open=false tls=true", "Accepted=False/HTTPRouteNotAccepted@2 ResolvedRefs=True/ResolvedRefs@2"},
+		{
+			"no endpointPickerRef", func(o *Objects) { o.Pools[0].Spec.EndpointPickerRef = nil }, "none",
+			"Accepted=False/EndpointPickerRefMissing@2 ResolvedRefs=True/ResolvedRefs@2",
+		},
+		{
+			"the route is not accepted", func(o *Objects) { o.Gateways[0].Spec.Listeners[0].AllowedRoutes = selectTeam("x") },
+			"[127.9.2.13:9100] open=false tls=true", "Accepted=False/HTTPRouteNotAccepted@2 ResolvedRefs=True/ResolvedRefs@2",
+		},
 	} {
 		o := world()
 		row.change(o)
@@ -117,11 +121,17 @@ func TestGateways(t *testing.T) {
 		{"an HTTP listener", []gwv1.Listener{one(8080, "HTTP")}, ok, listener, "127.9.1.1:8080"},
 		{"a port below 1024 is served 8000 higher", []gwv1.Listener{one(80, "HTTP")}, ok, listener, "127.9.1.1:8080"},
 		{"two ports", []gwv1.Listener{one(8080, "HTTP"), one(9090, "HTTP")}, ok, listener, "127.9.1.1:8080 127.9.1.1:9090"},
-		{"80 and 8080 collide", []gwv1.Listener{one(8080, "HTTP"), one(80, "HTTP")},
-			"Accepted=True/ListenersNotValid@5 Programmed=True/Programmed@5", listener, "127.9.1.1:8080"},
-		{"HTTPS is not served", []gwv1.Listener{one(8443, "HTTPS")},
+		{
+			"80 and 8080 collide",
+			[]gwv1.Listener{one(8080, "HTTP"), one(80, "HTTP")},
+			"Accepted=True/ListenersNotValid@5 Programmed=True/Programmed@5", listener, "127.9.1.1:8080",
+		},
+		{
+			"HTTPS is not served",
+			[]gwv1.Listener{one(8443, "HTTPS")},
 			"Accepted=False/ListenersNotValid@5 Programmed=False/Invalid@5",
-			"Accepted=False/UnsupportedProtocol@5 Programmed=False/Invalid@5 ResolvedRefs=True/ResolvedRefs@5 Conflicted=False/NoConflicts@5", ""},
+			"Accepted=False/UnsupportedProtocol@5 Programmed=False/Invalid@5 ResolvedRefs=True/ResolvedRefs@5 Conflicted=False/NoConflicts@5", "",
+		},
 	} {
 		o := world()
 		o.Gateways[0].Spec.Listeners = row.listeners

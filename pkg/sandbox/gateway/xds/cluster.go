@@ -31,10 +31,12 @@ func (r *renderer) cluster(name string, http2 bool) *clusterv3.Cluster {
 	protocol := &httpv3.HttpProtocolOptions_ExplicitHttpConfig{}
 	if http2 {
 		protocol.ProtocolConfig = &httpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{
-			Http2ProtocolOptions: &corev3.Http2ProtocolOptions{}}
+			Http2ProtocolOptions: &corev3.Http2ProtocolOptions{},
+		}
 	} else {
 		protocol.ProtocolConfig = &httpv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{
-			HttpProtocolOptions: &corev3.Http1ProtocolOptions{}}
+			HttpProtocolOptions: &corev3.Http1ProtocolOptions{},
+		}
 	}
 	limit := wrapperspb.UInt32(breakerLimit)
 	return &clusterv3.Cluster{

@@ -7,30 +7,30 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/status"
 )
 
-// TestAcknowledgement plays Envoy's side of delta streams to a tracker. Each
-// row sends every type's resources first; act is what Envoy then answers.
-func TestAcknowledgement(t *testing.T) {
-	t.Parallel()
-	types := []string{clusterType, endpointType, listenerType, routeType}
-	acknowledge := func(tr *tracker, stream int64, typeURL string) {
-		tr.asked(stream, &discoveryv3.DeltaDiscoveryRequest{TypeUrl: typeURL, ResponseNonce: typeURL})
+// exchange is what Envoy answers to one response of each resource type.
+type exchange struct {
+	rule    string
+	act     func(*tracker)
+	held    bool
+	refusal string
+}
+
+func allTypes() []string { return []string{clusterType, endpointType, listenerType, routeType} }
+
+func acknowledge(tr *tracker, types []string) {
+	for _, typeURL := range types {
+		tr.asked(1, &discoveryv3.DeltaDiscoveryRequest{TypeUrl: typeURL, ResponseNonce: typeURL})
 	}
-	for _, row := range []struct {
-		rule    string
-		act     func(*tracker)
-		held    bool
-		refusal string
-	}{
+}
+
+func exchanges() []exchange {
+	return []exchange{
 		{"nothing is answered", func(*tracker) {}, false, ""},
 		{"all types are acknowledged", func(tr *tracker) {
-			for _, typeURL := range types {
-				acknowledge(tr, 1, typeURL)
-			}
+			acknowledge(tr, allTypes())
 		}, true, ""},
 		{"one type is missing", func(tr *tracker) {
-			for _, typeURL := range types[:3] {
-				acknowledge(tr, 1, typeURL)
-			}
+			acknowledge(tr, allTypes()[:3])
 		}, false, ""},
 		{"one type is refused", func(tr *tracker) {
 			tr.asked(1, &discoveryv3.DeltaDiscoveryRequest{
@@ -38,19 +38,15 @@ func TestAcknowledgement(t *testing.T) {
 			})
 		}, false, "bad route"},
 		{"a new stream begins with nothing", func(tr *tracker) {
-			for _, typeURL := range types {
-				acknowledge(tr, 1, typeURL)
-			}
+			acknowledge(tr, allTypes())
 			tr.asked(2, &discoveryv3.DeltaDiscoveryRequest{TypeUrl: clusterType})
 		}, false, ""},
 		{"a late acknowledgement of an old stream counts for nothing", func(tr *tracker) {
 			tr.asked(2, &discoveryv3.DeltaDiscoveryRequest{TypeUrl: clusterType})
-			for _, typeURL := range types {
-				acknowledge(tr, 1, typeURL)
-			}
+			acknowledge(tr, allTypes())
 		}, false, ""},
 		{"what a new stream says it holds counts", func(tr *tracker) {
-			for _, typeURL := range types {
+			for _, typeURL := range allTypes() {
 				versions := map[string]string{}
 				for _, r := range tr.sent[typeURL].GetResources() {
 					versions[r.GetName()] = r.GetVersion()
@@ -59,19 +55,22 @@ func TestAcknowledgement(t *testing.T) {
 			}
 		}, true, ""},
 		{"a cluster too many is not yet removed", func(tr *tracker) {
-			for _, typeURL := range types {
-				acknowledge(tr, 1, typeURL)
-			}
+			acknowledge(tr, allTypes())
 			tr.held[clusterType]["old"] = "1"
 		}, false, ""},
-	} {
+	}
+}
+
+func TestAcknowledgement(t *testing.T) {
+	t.Parallel()
+	for _, row := range exchanges() {
 		snapshot := render(t, irOf(pool("a", false)))
 		cached, err := snapshot.cached()
 		if err != nil {
 			t.Fatal(err)
 		}
 		tr := newTracker()
-		for _, typeURL := range types {
+		for _, typeURL := range allTypes() {
 			tr.asked(1, &discoveryv3.DeltaDiscoveryRequest{TypeUrl: typeURL})
 			response := &discoveryv3.DeltaDiscoveryResponse{TypeUrl: typeURL, Nonce: typeURL, SystemVersionInfo: snapshot.Version}
 			for name, version := range cached.GetVersionMap(typeURL) {
