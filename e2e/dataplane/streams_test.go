@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -147,8 +148,9 @@ func TestNoRequestFailsWhilePoolsComeAndGo(t *testing.T) {
 	t.Parallel()
 	const changes, workers = 40, 6
 	r := newRig(t, xds.Settings{})
-	uA, uB := startUpstream(t), startUpstream(t)
-	a, b := pool("a", startPicker(t, uA), false, uA), pool("b", startPicker(t, uB), false, uB)
+	u := startUpstream(t)
+	p := startPicker(t, u)
+	a := pool("a", p, false, u)
 	r.push([]translate.Backend{a}, member(a, 1))
 	ctx, stop := context.WithCancel(t.Context())
 	var served, failed atomic.Int64
@@ -166,15 +168,11 @@ func TestNoRequestFailsWhilePoolsComeAndGo(t *testing.T) {
 	}
 	for i := range changes {
 		before := served.Load()
-		switch i % 4 {
-		case 0: // the second pool is new to Envoy
-			r.push([]translate.Backend{a, b}, member(a, 1), member(b, 1))
-		case 1: // the first one is gone at once
-			r.push([]translate.Backend{b}, member(b, 1))
-		case 2:
-			r.push([]translate.Backend{a, b}, member(a, 1), member(b, 0))
-		case 3:
-			r.push([]translate.Backend{a}, member(a, 1))
+		fresh := pool(fmt.Sprint("new-", i), p, false, u) // Envoy has never heard of it
+		if i%2 == 0 {
+			r.push([]translate.Backend{a, fresh}, member(a, 1), member(fresh, 1))
+		} else {
+			r.push([]translate.Backend{fresh}, member(fresh, 1))
 		}
 		eventually(t, "requests go on", func() bool { return served.Load() > before+workers })
 	}
