@@ -83,7 +83,12 @@ func (o *runOptions) run(ctx context.Context, args []string) error {
 	}
 	defer ready.close()
 	report := newReporter(o.streams, time.Now)
-	report.opening(ready)
+	if ready.done {
+		report.line("done", fmt.Sprintf("%s: this plan was already promoted, by run %s", plan.Target, ready.record.Run))
+	}
+	if !ready.done {
+		report.opening(ready)
+	}
 	result := rollout.Run(ctx, rollout.Begin(ready.record, ready.judge), rollout.Deps{
 		Target: ready.route, Journal: ready.store, Evidence: ready.evidence, Clock: systemClock{}, Reporter: report,
 		RollBackOnInterrupt: o.onInterrupt == "rollback", RollbackLimit: o.rollbackLimit,
@@ -99,6 +104,7 @@ type prepared struct {
 	judge    rollout.Judge
 	evidence *evidence.Arms
 	resumed  bool
+	done     bool // the last run of this plan was promoted, and the route is still there
 	notes    []string
 }
 
@@ -126,6 +132,12 @@ func prepare(ctx context.Context, clients *kube.Clients, object object, plan rol
 		return prepared{}, hint.Errorf(fmt.Sprintf("kubectl infer canary status %s -n %s   # then repeat its command, or: canary abort", plan.Target, plan.Namespace),
 			"%s has an unfinished rollout to %s with another plan, begun by %s", plan.Target, old.Plan.Canary, old.Holder)
 	}
+	if recorded && old.Phase == rollout.Promoted && old.PlanDigest == digest {
+		if p, err := promoted(ctx, clients, object, old); err != nil || p.done {
+			p.store = store
+			return p, err
+		}
+	}
 	p := prepared{store: store, resumed: unfinished}
 	if unfinished {
 		p.route, err = target.ResumeHTTPRoute(clients.Dynamic, plan.Namespace, object.name, selection(plan), old.Baseline)
@@ -146,6 +158,21 @@ func prepare(ctx context.Context, clients *kube.Clients, object object, plan rol
 		}
 	}
 	return p, p.measure(ctx, clients, plan)
+}
+
+// promoted takes up the last run, of the same plan, if its end still stands:
+// all that may be left to do is to take its stamp away.
+func promoted(ctx context.Context, clients *kube.Clients, object object, old rollout.Record) (prepared, error) {
+	route, err := target.ResumeHTTPRoute(clients.Dynamic, old.Plan.Namespace, object.name, selection(old.Plan), old.Baseline)
+	if err != nil {
+		return prepared{}, err
+	}
+	route.Adopt(old.Stamp())
+	at, err := route.Read(ctx, old.Goal)
+	if errors.Is(err, rollout.ErrDrift) {
+		return prepared{}, nil // another route by now: a new run judges it
+	}
+	return prepared{route: route, record: old, done: at.AtGoal}, err
 }
 
 // measure opens the evidence and the judge.
