@@ -18,10 +18,10 @@ func BenchmarkScanner(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(int64(len(body)))
 			b.ReportAllocs()
-			scanner := NewScanner(1024)
+			scanner, whole := NewScanner(1024), []byte(body)
 			for b.Loop() {
 				*scanner = Scanner{maxKeys: 1024}
-				for rest := []byte(body); len(rest) > 0; {
+				for rest := whole; len(rest) > 0; {
 					n := min(len(rest), 16<<10)
 					if err := scanner.Scan(rest[:n]); err != nil {
 						b.Fatal(err)

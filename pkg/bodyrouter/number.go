@@ -31,6 +31,14 @@ func (s *Scanner) beginNumber(c byte) {
 // scanNumber reads on in a number and leaves the byte after it unread.
 func (s *Scanner) scanNumber(b []byte, i int) int {
 	for ; i < len(b); i++ {
+		if s.number == numInt { // most of a list of token ids
+			for i < len(b) && '0' <= b[i] && b[i] <= '9' {
+				i++
+			}
+			if i == len(b) {
+				return i
+			}
+		}
 		next, ok := s.number.after(b[i])
 		if ok {
 			s.number = next

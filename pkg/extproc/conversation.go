@@ -3,7 +3,6 @@ package extproc
 import (
 	"errors"
 	"net/http"
-	"strconv"
 
 	procv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
@@ -50,6 +49,7 @@ type Conversation struct {
 	requestMode       bodyMode
 	responseMode      bodyMode
 	request, response phase
+	passing           bool // the request was decided at its headers
 	requestTrailers   bool
 	responseTrailers  bool
 
@@ -136,21 +136,25 @@ func (c *Conversation) requestHeaders(m *message, h *extprocv3.HttpHeaders) erro
 	r := NewRequest(h.GetHeaders(), m.GetMetadataContext())
 	r.EndOfStream = h.GetEndOfStream() || c.requestMode.none()
 	r.AnswerNow = !r.EndOfStream && !c.requestMode.fullDuplex()
-	if !r.EndOfStream {
+	d, err := c.processor.Headers(r)
+	switch {
+	case err != nil:
+		return err
+	case d.Final:
+		c.passing = true
+		if r.EndOfStream {
+			c.request = ended
+		}
+	case r.EndOfStream:
+		if d, err = c.endRequest(); err != nil {
+			return err
+		}
+	default:
 		if err := c.reserve(r); err != nil {
 			return err
 		}
 	}
-	d, err := c.processor.Headers(r)
-	if err != nil {
-		return err
-	}
-	if r.EndOfStream {
-		if d, err = c.endRequest(); err != nil {
-			return err
-		}
-	}
-	if r.EndOfStream || r.AnswerNow {
+	if c.passing || r.EndOfStream || r.AnswerNow {
 		c.say(headersAnswer(d))
 	}
 	return nil
@@ -163,15 +167,19 @@ func (c *Conversation) requestBody(b *extprocv3.HttpBody) error {
 	case ended: // Envoy can send the last chunk twice (envoyproxy/envoy#46237)
 		return nil
 	}
+	full := c.requestMode.fullDuplex()
+	last := b.GetEndOfStream() || c.requestMode.whole()
+	if c.passing {
+		c.pass(b.GetBody(), last)
+		return nil
+	}
 	if err := c.take(b.GetBody()); err != nil {
 		return err
 	}
-	full := c.requestMode.fullDuplex()
 	if full {
 		c.body.add(b.GetBody())
 	}
 	var d Decision
-	last := b.GetEndOfStream() || c.requestMode.whole()
 	if last {
 		var err error
 		if d, err = c.endRequest(); err != nil {
@@ -190,6 +198,19 @@ func (c *Conversation) requestBody(b *extprocv3.HttpBody) error {
 	return nil
 }
 
+// pass lets a slice go on at once.
+func (c *Conversation) pass(slice []byte, last bool) {
+	if last {
+		c.request = ended
+	}
+	switch {
+	case !c.requestMode.fullDuplex():
+		c.say(bodyAnswer(Decision{}))
+	case len(slice) > 0 || last:
+		split(slice, func(piece []byte, end bool) { c.say(pieceAnswer(piece, end && last)) })
+	}
+}
+
 // trailers end the request body, and are answered once.
 func (c *Conversation) trailers() error {
 	if c.request == unseen {
@@ -200,6 +221,9 @@ func (c *Conversation) trailers() error {
 	}
 	c.requestTrailers = true
 	var d Decision
+	if c.passing {
+		c.request = ended
+	}
 	if c.request == open {
 		var err error
 		if d, err = c.endRequest(); err != nil {
@@ -273,58 +297,6 @@ func (c *Conversation) endRequest() (Decision, error) {
 	return c.processor.End()
 }
 
-// reserve takes the body's memory from the budget before the first byte of it
-// arrives. STREAMED bodies are never held.
-func (c *Conversation) reserve(r *Request) error {
-	if c.requestMode.streamed() {
-		return nil
-	}
-	n := c.maxBody
-	if value, ok := r.Header("content-length"); ok {
-		if length, err := strconv.ParseInt(value, 10, 64); err == nil && length >= 0 {
-			n = length
-		}
-	}
-	return c.grow(n)
-}
-
-// grow raises the reservation to n bytes.
-func (c *Conversation) grow(n int64) error {
-	if n > c.maxBody {
-		return &Reject{
-			Status: http.StatusRequestEntityTooLarge, Reason: "body_too_large",
-			Message: "the request body is larger than " + strconv.FormatInt(c.maxBody, 10) + " bytes",
-		}
-	}
-	if n <= c.reserved {
-		return nil
-	}
-	if !c.budget.Reserve(n - c.reserved) {
-		return &Reject{
-			Status: http.StatusServiceUnavailable, Reason: "over_capacity",
-			Message: "too many request bodies are in flight; try again",
-			Headers: []Header{{"retry-after", "1"}},
-		}
-	}
-	c.reserved = n
-	return nil
-}
-
-// take accounts for received bytes, which may exceed a content-length that lied,
-// and shows them to the processor.
-func (c *Conversation) take(slice []byte) error {
-	c.received += int64(len(slice))
-	if !c.requestMode.streamed() {
-		if err := c.grow(c.received); err != nil {
-			return err
-		}
-	}
-	if len(slice) == 0 {
-		return nil
-	}
-	return c.processor.Body(slice)
-}
-
 // refuse turns a *Reject into an immediate response and passes other errors on.
 func (c *Conversation) refuse(err error) ([]*answer, error) {
 	if !errors.As(err, &c.reject) {
@@ -365,15 +337,7 @@ func (c *Conversation) Done() bool { return c.reject != nil }
 // Awaiting reports that the rest of a request is to come, and whether the
 // gateway sends it piece by piece as the client does.
 func (c *Conversation) Awaiting() (request, pieces bool) {
-	return c.request != ended && c.response == unseen, c.requestMode.fullDuplex() || !c.configured
-}
-
-// Yield gives up the memory reserved for a body that has not arrived. It is
-// asked for anew when it does.
-func (c *Conversation) Yield() {
-	unused := c.reserved - min(c.received, c.reserved)
-	c.budget.Release(unused)
-	c.reserved -= unused
+	return c.request != ended && c.response == unseen && !c.passing, c.requestMode.fullDuplex() || !c.configured
 }
 
 // Closable reports that closing the stream with OK changes nothing for the

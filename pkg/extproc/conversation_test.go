@@ -159,6 +159,76 @@ func TestConversation(t *testing.T) {
 	}
 }
 
+func TestFinalAtTheHeaders(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		in   []in
+		want []string
+	}{
+		"full duplex answers at once and passes each slice": {
+			[]in{duplex(headers(false)), body("a", false), body("", false), body("", true)},
+			[]string{early, `body "a"`, `body "" end`},
+		},
+		"a passing full-duplex body may end with trailers": {
+			[]in{duplex(headers(false)), body("a", false), trailers()}, []string{early, `body "a"`, "trailers"},
+		},
+		"BUFFERED lets the body pass": {[]in{buffered(headers(false)), body("a", true)}, []string{early, "body"}},
+		"no body, no more":            {[]in{duplex(headers(true))}, []string{early}},
+		"a repeated last chunk is ignored": {
+			[]in{duplex(headers(false)), body("a", true), body("a", true)}, []string{early, `body "a" end`},
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := decide()
+			p.early.Final = true
+			c := extproc.NewConversation(p, 1, extproc.NewBudget(0))
+			got, err := converse(c, tt.in...)
+			if err != nil || !slices.Equal(got, tt.want) {
+				t.Errorf("got %q, %v\nwant %q", got, err, tt.want)
+			}
+			if !slices.Equal(p.calls, []string{"Headers"}) || p.got.Len() > 0 {
+				t.Errorf("asked %q and showed %d bytes", p.calls, p.got.Len())
+			}
+			if waiting, _ := c.Awaiting(); waiting {
+				t.Error("a passing body is timed")
+			}
+		})
+	}
+}
+
+func TestClosable(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		in   []in
+		want bool
+	}{
+		"nothing heard: the request would pass undecided":       {nil, false},
+		"BUFFERED, body to come":                                {[]in{buffered(headers(false))}, false},
+		"BUFFERED, no body message but a response":              {[]in{buffered(headers(false)), responseHeaders(false)}, true},
+		"BUFFERED, answered":                                    {[]in{buffered(headers(false)), body("x", true)}, true},
+		"a STREAMED response is running":                        {[]in{buffered(headers(true)), responseHeaders(false), responseBody("x", false)}, true},
+		"full duplex, body to come":                             {[]in{duplex(headers(false)), body("x", false)}, false},
+		"a full-duplex response is to come":                     {[]in{duplex(headers(true))}, false},
+		"a full-duplex response is running":                     {[]in{duplex(headers(true)), responseHeaders(false)}, false},
+		"a full-duplex response has ended":                      {[]in{duplex(headers(true)), responseHeaders(false), responseBody("x", true)}, true},
+		"no protocol_config, answered: maybe no response phase": {[]in{headers(true)}, true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := extproc.NewConversation(decide(), 10, extproc.NewBudget(10))
+			if _, err := converse(c, tt.in...); err != nil {
+				t.Fatal(err)
+			}
+			if c.Closable() != tt.want {
+				t.Errorf("Closable() = %v, want %v", c.Closable(), tt.want)
+			}
+		})
+	}
+}
+
 func TestOutOfOrderIsInvalidArgument(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {

@@ -18,8 +18,8 @@ import (
 // gRPC error, which the gateway treats by its failure mode.
 type Processor interface {
 	// Headers sees the request headers. Its Decision is sent only when
-	// Request.AnswerNow says so, and must then be usable by itself: the gateway
-	// may never show the body.
+	// Request.AnswerNow or Decision.Final says so, and must then be usable by
+	// itself: the gateway may never show the body.
 	Headers(*Request) (Decision, error)
 	// Body sees the next bytes of the request body. They are borrowed: valid,
 	// and unchanged, until it returns.
@@ -54,6 +54,10 @@ type Decision struct {
 	Metadata []Metadatum
 	// ClearRouteCache makes the gateway match the route again.
 	ClearRouteCache bool
+	// Final, from Headers, says that the body does not matter: the headers are
+	// answered at once in every mode, the body passes as it comes, and neither
+	// Body nor End follows. Upgrades need it: their body never ends.
+	Final bool
 }
 
 // Request is the start of a request. It is valid until Headers returns.
