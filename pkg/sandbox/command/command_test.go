@@ -40,6 +40,7 @@ func TestMistakesGetACodeAndAHint(t *testing.T) {
 		{"up --low-ports=auto", ExitUsage, "only off"},
 		{"up --name A_B", ExitError, "hint: use up to 40 lower-case letters"},
 		{"run", ExitUsage, "hint: see kubectl infer sandbox run --help"},
+		{"run -- no-such-command", ExitError, "hint: give a command that is on PATH"},
 		{"down", ExitError, "hint: kubectl infer sandbox up"},
 		{"logs", ExitError, "hint: kubectl infer sandbox up"},
 		{"status -o yaml", ExitUsage, "hint: use -o json"},
@@ -96,8 +97,11 @@ func TestParseMix(t *testing.T) {
 func TestChooseLogs(t *testing.T) {
 	t.Parallel()
 	all := []logFile{
-		{name: "envoy"}, {name: "supervisor"},
-		{name: "default/qwen-v1-7c9d-abcde/model-server"}, {name: "default/qwen-v1-picker-55f-xyz12/picker"}, {name: "other/sleep/c"},
+		{name: "envoy"},
+		{name: "supervisor"},
+		{name: "default/qwen-v1-7c9d-abcde/model-server"},
+		{name: "default/qwen-v1-picker-55f-xyz12/picker"},
+		{name: "other/sleep/c"},
 	}
 	for word, want := range map[string][]string{
 		"envoy":                  {"envoy"},

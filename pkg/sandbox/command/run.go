@@ -35,6 +35,9 @@ the sandbox down. The exit code is COMMAND's.`,
 		Example: `  kubectl infer sandbox run -- sh -c 'kubectl apply -k manifests/example && curl http://$GATEWAY/'`,
 		Args:    usage(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := c.present(args[0]); err != nil {
+				return err
+			}
 			name := c.name
 			if name == "" {
 				name = "run-" + rand.String(5)
@@ -59,6 +62,19 @@ func (c *cli) runIn(ctx context.Context, name string, args []string) error {
 	return result
 }
 
+// present refuses a COMMAND that will not be found, before anything is started.
+func (c *cli) present(program string) error {
+	executable, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find our own executable: %w", err)
+	}
+	path := filepath.Dir(executable) + string(os.PathListSeparator) + os.Getenv("PATH")
+	if _, err := lookUp(program, path); err != nil && program != assets.Kubectl {
+		return hint.Errorf("give a command that is on PATH, after --", "find %s: %w", program, err)
+	}
+	return nil
+}
+
 // execute runs args in the sandbox's environment, bound to our life.
 func (c *cli) execute(ctx context.Context, state sandbox.State, args []string) error {
 	env, path, err := c.environment(ctx, state)
@@ -67,7 +83,7 @@ func (c *cli) execute(ctx context.Context, state sandbox.State, args []string) e
 	}
 	program, err := lookUp(args[0], path)
 	if err != nil {
-		return hint.Errorf("give a command that is on PATH, after --", "find %s: %w", args[0], err)
+		return fmt.Errorf("find %s: %w", args[0], err)
 	}
 	command := exec.CommandContext(ctx, program, args[1:]...)
 	command.Args[0] = args[0]

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -44,7 +45,8 @@ func (c *cli) status() *cobra.Command {
 				return writeJSON(c.Out, append([]sandbox.State{}, states...))
 			}
 			for _, name := range home.Ended() {
-				fmt.Fprintf(c.ErrOut, "sandbox %q ended by itself: %s\n", name, home.EndOf(name))
+				reason, _, _ := strings.Cut(home.EndOf(name), "\n")
+				fmt.Fprintf(c.ErrOut, "sandbox %q ended by itself: %s\n", name, reason)
 			}
 			if len(states) == 0 {
 				fmt.Fprintln(c.ErrOut, "no sandbox is running")

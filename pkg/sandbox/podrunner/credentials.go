@@ -13,6 +13,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 )
 
 const (
@@ -33,7 +35,8 @@ func (r *Runner) account(ctx context.Context, pod *corev1.Pod) (*corev1.ServiceA
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("get serviceaccount %s/%s: %w", pod.Namespace, name, err)
+		return nil, hint.Errorf(fmt.Sprintf("kubectl create serviceaccount %s -n %s", name, pod.Namespace),
+			"get serviceaccount %s/%s: %w", pod.Namespace, name, err)
 	}
 	return found, nil
 }

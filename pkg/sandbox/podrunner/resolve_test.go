@@ -29,7 +29,8 @@ func TestResolve(t *testing.T) {
 		{"vllm serve in the args", corev1.Container{Image: "x", Args: []string{"vllm", "serve", "Qwen/Q"}}, model("Qwen/Q")},
 		{"python -m vllm.entrypoints", corev1.Container{Image: "x", Command: []string{"python3", "-m", "vllm.entrypoints.openai.api_server", "--model", "m"}}, model("--model", "m")},
 		{
-			"vllm serve inside sh -c after other commands", corev1.Container{Image: "x", Command: []string{"/bin/bash", "-ec"}, Args: []string{"pip install foo && exec vllm serve \\\n  /models/q --lora-modules '{\"name\": \"a\"}' > /log 2>&1"}},
+			"vllm serve inside sh -c after other commands",
+			corev1.Container{Image: "x", Command: []string{"/bin/bash", "-ec"}, Args: []string{"pip install foo && exec vllm serve \\\n  /models/q --lora-modules '{\"name\": \"a\"}' > /log 2>&1"}},
 			model("/models/q", "--lora-modules", `{"name": "a"}`),
 		},
 		{"sh -c in the command alone", corev1.Container{Image: "x", Command: []string{"sh", "-c", `vllm serve "$MODEL" --port ${PORT}`}, Env: []corev1.EnvVar{{Name: "MODEL", Value: "a b"}, {Name: "PORT", Value: "81"}}}, model("a b", "--port", "81")},
