@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -38,7 +39,7 @@ func parse(args []string, stderr io.Writer, getenv func(string) string) (*option
 	fs.IntVarP(&o.verbosity, "v", "v", 2, fmt.Sprintf("verbosity; %d and more logs why a body was rejected", verboseDebug))
 	o.serving.AddFlags(fs)
 	declareMeaningless(fs)
-	if err := fs.Parse(args); err != nil {
+	if err := fs.Parse(doubleDash(fs, args)); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
 			return nil, err
 		}
@@ -63,6 +64,19 @@ func parse(args []string, stderr io.Writer, getenv func(string) string) (*option
 	return o, o.serving.Validate()
 }
 
+// doubleDash writes known long flags given with one dash, as Go's flag package
+// and early manifests have them, with two.
+func doubleDash(fs *pflag.FlagSet, args []string) []string {
+	out := slices.Clone(args)
+	for i, arg := range out {
+		name, _, _ := strings.Cut(strings.TrimPrefix(arg, "-"), "=")
+		if len(name) > 1 && strings.HasPrefix(arg, "-") && fs.Lookup(name) != nil {
+			out[i] = "-" + arg
+		}
+	}
+	return out
+}
+
 // declareMeaningless accepts what the reference's charts (v1.0 to v1.5) and
 // manifests pass and this server does not need: it works in whatever mode the
 // gateway chose, and has no plugins. Hidden marks them.
@@ -71,7 +85,7 @@ func declareMeaningless(fs *pflag.FlagSet) {
 		fs.Bool(name, false, "")
 		fs.Lookup(name).Hidden = true
 	}
-	for _, name := range []string{"config-file", "config-text", "zap-encoder", "zap-log-level", "zap-stacktrace-level", "zap-time-encoding"} {
+	for _, name := range []string{"config-file", "config-text", "log-level", "zap-encoder", "zap-log-level", "zap-stacktrace-level", "zap-time-encoding"} {
 		fs.String(name, "", "")
 		fs.Lookup(name).Hidden = true
 	}
