@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 )
 
 // Folder is the state folder of one sandbox.
@@ -66,7 +68,7 @@ func (f Folder) take(name string) (*hold, error) {
 		return nil, AlreadyRunning(name)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("lock sandbox %q: %w", name, err)
+		return nil, hint.Errorf("set XDG_CACHE_HOME to a folder you can write to", "lock the folder of sandbox %q: %w", name, err)
 	}
 	if err := f.empty(); err != nil {
 		h.release()

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -17,7 +16,7 @@ import (
 
 const (
 	bodyRouterPort  = 9004
-	bodyRouterGrace = 2 * time.Second
+	bodyRouterGrace = 500 * time.Millisecond // nobody asks it any more
 	logLines        = 12
 )
 
@@ -66,7 +65,6 @@ func (s *supervisor) runBodyRouter(ctx context.Context) error {
 			podrunner.BodyRouter, "--bind-address", s.network.bodyRouter().String(),
 			fmt.Sprintf("--grpc-port=%d", bodyRouterPort), "--grpc-health-port=9005", "--metrics-port=9090", "--secure-serving=false",
 		},
-		Env:     append(os.Environ(), "KUBECONFIG="+s.folder.Kubeconfig()),
 		LogPath: filepath.Join(s.folder.Logs(), podrunner.BodyRouter+".log"),
 	})
 	if err != nil {
@@ -76,7 +74,7 @@ func (s *supervisor) runBodyRouter(ctx context.Context) error {
 	case <-p.Done():
 		return fmt.Errorf("died (%w); its last log lines:\n%s", ended(p), p.LogTail(logLines))
 	case <-ctx.Done():
-		_ = p.Stop(bodyRouterGrace) // that it had to be killed harms nobody any more
+		_ = p.Stop(bodyRouterGrace) // being killed harms nobody any more
 		return nil
 	}
 }

@@ -50,7 +50,7 @@ func (c *cli) detach(ctx context.Context, name string) error {
 		}
 		state, held := home.Look(name)
 		c.copyLog(log)
-		if held && state.Phase == sandbox.Running && ctx.Err() == nil {
+		if held && state.Phase == sandbox.Running && state.PID == child.Process.Pid && ctx.Err() == nil {
 			describe(c.Out, state)
 			return nil
 		}

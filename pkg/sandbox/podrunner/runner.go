@@ -25,8 +25,10 @@ import (
 )
 
 const (
-	podWorkers  = 4
-	stopWorkers = 3 * time.Second // the grace a Pod gets when the whole sandbox ends
+	podWorkers = 4
+	// endGrace is what a Pod gets when the whole sandbox ends: a server's drain
+	// is for clients, and the gateway is going at the same time.
+	endGrace = 500 * time.Millisecond
 )
 
 // Options says where Pods run.
@@ -176,7 +178,7 @@ func (r *Runner) stopAll() {
 	r.instances = map[types.NamespacedName]*instance{}
 	r.mu.Unlock()
 	for _, i := range all {
-		i.stop(stopWorkers)
+		i.stop(endGrace)
 	}
 	for _, i := range all {
 		i.wait()
