@@ -124,7 +124,7 @@ func (c *cluster) runGateway(dir string) {
 	c.t.Helper()
 	g, err := gateway.New(gateway.Options{
 		RESTConfig: c.config, EnvoyPath: envoyPath(c.t), Dir: filepath.Join(dir, "g"), Network: c.network,
-		BodyRouterAddress: startBodyRouter(c.t).String(), Starter: c.starter,
+		BodyRouterAddress: startBodyRouter(c.t, false).String(), Starter: c.starter,
 		Log: slog.New(slog.NewTextHandler(c.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	if err != nil {

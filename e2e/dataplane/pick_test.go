@@ -1,8 +1,6 @@
 package dataplane
 
 import (
-	"context"
-	"encoding/json"
 	"net/netip"
 	"strings"
 	"sync"
@@ -151,36 +149,4 @@ func setHeader(name, value string) *procv3.CommonResponse {
 		Header:       &corev3.HeaderValue{Key: strings.ToLower(name), RawValue: []byte(value)},
 		AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
 	}}}}
-}
-
-// bodyRouter is the smallest server that sets the model header from the body.
-type bodyRouter struct {
-	procv3.UnimplementedExternalProcessorServer
-}
-
-func startBodyRouter(t *testing.T) netip.AddrPort {
-	t.Helper()
-	_, address := serveExtProc(t, bodyRouter{})
-	return address
-}
-
-func (bodyRouter) Process(stream procv3.ExternalProcessor_ProcessServer) error {
-	for {
-		request, err := stream.Recv()
-		if err != nil {
-			return context.Cause(stream.Context())
-		}
-		response := &procv3.ProcessingResponse{Response: &procv3.ProcessingResponse_RequestHeaders{RequestHeaders: &procv3.HeadersResponse{}}}
-		if body := request.GetRequestBody(); body != nil {
-			var parsed struct{ Model string }
-			common := &procv3.CommonResponse{}
-			if json.Unmarshal(body.Body, &parsed) == nil && parsed.Model != "" {
-				common = setHeader(header.ModelName, parsed.Model)
-			}
-			response.Response = &procv3.ProcessingResponse_RequestBody{RequestBody: &procv3.BodyResponse{Response: common}}
-		}
-		if err := stream.Send(response); err != nil {
-			return err
-		}
-	}
 }

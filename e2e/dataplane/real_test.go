@@ -4,53 +4,73 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/netip"
 	"strings"
 	"testing"
 
-	"github.com/kubectl-infer/kubectl-infer/picker/server"
+	pickerserver "github.com/kubectl-infer/kubectl-infer/picker/server"
+	bodyrouterserver "github.com/kubectl-infer/kubectl-infer/pkg/bodyrouter/server"
 	"github.com/kubectl-infer/kubectl-infer/pkg/header"
 	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/gateway/translate"
 	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/gateway/xds"
 )
 
-// realPicker is cmd/endpoint-picker in this process, with its default TLS.
-type realPicker struct {
-	address   netip.AddrPort
+// program is a server of ours that runs in this process.
+type program struct {
+	address   netip.AddrPort     // of its ext_proc service
 	terminate context.CancelFunc // SIGTERM
 	ended     chan error
 }
 
-func startRealPicker(t *testing.T, endpoints ...*upstream) *realPicker {
+// startProgram returns when the server accepts connections.
+func startProgram(t *testing.T, main func(context.Context, []string, io.Writer) error, args ...string) *program {
 	t.Helper()
-	p := &realPicker{address: freeAddress(t), ended: make(chan error, 1)}
-	var list []string
-	for _, u := range endpoints {
-		list = append(list, u.address.String())
-	}
-	args := []string{
-		"--bind-address", "127.0.0.1", "--endpoints", strings.Join(list, ","), "--drain-window", "0s",
-		"--grpc-port", fmt.Sprint(p.address.Port()),
-		"--grpc-health-port", fmt.Sprint(freeAddress(t).Port()), "--metrics-port", fmt.Sprint(freeAddress(t).Port()),
-	}
+	p := &program{address: freeAddress(t), ended: make(chan error, 1)}
+	args = append(args,
+		"--bind-address", "127.0.0.1", "--drain-window", "0s", "--grpc-port", fmt.Sprint(p.address.Port()),
+		"--grpc-health-port", fmt.Sprint(freeAddress(t).Port()), "--metrics-port", fmt.Sprint(freeAddress(t).Port()))
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	p.terminate = cancel
 	done := make(chan struct{})
-	go func() { defer close(done); p.ended <- server.Main(ctx, args, io.Discard) }()
+	go func() { defer close(done); p.ended <- main(ctx, args, t.Output()) }()
 	t.Cleanup(func() { cancel(); <-done })
+	eventually(t, "the server accepts connections", func() bool {
+		conn, err := net.Dial("tcp", p.address.String())
+		if err != nil {
+			return false
+		}
+		return conn.Close() == nil
+	})
 	return p
 }
 
-func TestTheRealPickerOverTLS(t *testing.T) {
+// startBodyRouter is cmd/body-router; every test has the real one.
+func startBodyRouter(t *testing.T, tls bool) netip.AddrPort {
+	t.Helper()
+	return startProgram(t, bodyrouterserver.Main, fmt.Sprintf("--secure-serving=%v", tls)).address
+}
+
+// startRealPicker is cmd/endpoint-picker, with its default TLS.
+func startRealPicker(t *testing.T, endpoints ...*upstream) *program {
+	t.Helper()
+	list := make([]string, len(endpoints))
+	for i, u := range endpoints {
+		list[i] = u.address.String()
+	}
+	return startProgram(t, pickerserver.Main, "--endpoints", strings.Join(list, ","))
+}
+
+func TestTheRealServersOverTLS(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []xds.PickerMode{xds.PickerBuffered, xds.PickerFullDuplex} {
-		t.Run(string(mode), func(t *testing.T) { t.Parallel(); realPickerServes(t, mode) })
+		t.Run(string(mode), func(t *testing.T) { t.Parallel(); realServersServe(t, mode) })
 	}
 }
 
-func realPickerServes(t *testing.T, mode xds.PickerMode) {
-	r := newRig(t, xds.Settings{PickerMode: mode})
+func realServersServe(t *testing.T, mode xds.PickerMode) {
+	r := newRig(t, xds.Settings{PickerMode: mode, BodyRouterTLS: true})
 	u, u2 := startUpstream(t), startUpstream(t)
 	p := startRealPicker(t, u, u2)
 	a := pool("a", nil, false, u, u2)
@@ -60,7 +80,8 @@ func realPickerServes(t *testing.T, mode xds.PickerMode) {
 	for _, size := range []int{23, 64 << 10, 4 << 20} {
 		for range 20 {
 			got := r.post(chatOf(size), nil)
-			if got.code != http.StatusOK || got.echo.Length != size || got.echo.Headers.Get(header.DestinationEndpoint) != got.echo.Upstream {
+			if got.code != http.StatusOK || got.echo.Length != size || got.echo.Headers.Get(header.DestinationEndpoint) != got.echo.Upstream ||
+				got.echo.Headers.Get(header.ModelName) != "m" {
 				t.Fatalf("%d bytes: got %d, %d bytes at %s, asked %s", size, got.code, got.echo.Length,
 					got.echo.Upstream, got.echo.Headers.Get(header.DestinationEndpoint))
 			}

@@ -41,7 +41,7 @@ func newRig(t *testing.T, settings xds.Settings) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	settings.BodyRouter = startBodyRouter(t)
+	settings.BodyRouter = startBodyRouter(t, settings.BodyRouterTLS)
 	settings.AccessLog = filepath.Join(dir, "access.json")
 	server, err := xds.Listen(context.WithoutCancel(t.Context()), filepath.Join(dir, "xds.sock"))
 	if err != nil {

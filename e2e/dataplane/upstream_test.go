@@ -114,6 +114,7 @@ func (r *rig) do(method string, body io.Reader, headers http.Header) (answer, er
 	if err != nil {
 		return answer{}, err
 	}
+	request.Header.Set("Content-Type", "application/json")
 	for name, values := range headers {
 		request.Header[name] = values
 	}

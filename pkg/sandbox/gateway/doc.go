@@ -11,6 +11,7 @@
 //     long as it exists; its status is where the choice is remembered.
 //   - When Envoy refuses a configuration, the last good one keeps serving, every
 //     Gateway says Programmed=False with Envoy's words, and the statuses of
-//     routes and pools stay at the generation that is really served.
+//     routes and pools stay at the generation that is really served. It is
+//     offered again every two seconds: another program may have held the port.
 //   - An Envoy that ends is an error of Run: the supervisor decides what then.
 package gateway
