@@ -109,6 +109,7 @@ func TestChooseLogs(t *testing.T) {
 		"deployment/qwen-v1":     {all[2].name},
 		"pod/qwen-v1-7c9d-abcde": {all[2].name},
 		"other/sleep":            {all[4].name},
+		"deployment/envoy":       nil,
 		"qwen":                   nil,
 	} {
 		var got []string

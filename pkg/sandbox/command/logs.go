@@ -86,14 +86,14 @@ func logFiles(folder sandbox.Folder) ([]logFile, error) {
 // choose finds a component by its name, and Pods by name, namespace/name, or
 // the name of their Deployment.
 func choose(all []logFile, word string) []logFile {
-	word = strings.TrimPrefix(strings.TrimPrefix(word, "deployment/"), "pod/")
+	name := strings.TrimPrefix(strings.TrimPrefix(word, "deployment/"), "pod/")
 	return slices.DeleteFunc(slices.Clone(all), func(l logFile) bool {
 		parts := strings.Split(l.name, "/")
 		if len(parts) < 3 {
 			return l.name != word
 		}
 		pod := parts[1]
-		return word != pod && word != parts[0]+"/"+pod && word != l.name && word != deploymentOf(pod)
+		return name != pod && name != parts[0]+"/"+pod && name != l.name && name != deploymentOf(pod)
 	})
 }
 
