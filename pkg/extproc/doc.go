@@ -22,6 +22,8 @@
 //     Decision of End, then the received bytes unchanged, then the trailers.
 //   - STREAMED: headers leave before the body is seen; the Decision of Headers
 //     counts, that of End can only add metadata or reject.
+//   - any mode, where Headers returns a Final Decision: the headers are answered
+//     at once and the body passes as it comes.
 //   - NONE, and requests without a body: the headers are answered with the
 //     Decision of End.
 //
