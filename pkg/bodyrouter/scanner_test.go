@@ -2,6 +2,7 @@ package bodyrouter
 
 import (
 	"errors"
+	"maps"
 	"strings"
 	"testing"
 )
@@ -28,59 +29,73 @@ func scan(slices ...string) string {
 
 // scannerCases are rules; rows that begin with E are those of the failure
 // catalogue of the ext_proc servers.
-func scannerCases() map[string]struct{ body, want string } {
-	return map[string]struct{ body, want string }{
+func scannerCases() map[string]scannerCase {
+	cases := grammarCases()
+	maps.Copy(cases, catalogueCases())
+	return cases
+}
+
+type scannerCase struct{ body, want string }
+
+// catalogueCases are the rows of the failure catalogue.
+func catalogueCases() map[string]scannerCase {
+	return map[string]scannerCase{
+		"E20 model twice":                      {`{"model":"a","model":"a"}`, "!model_duplicate"},
+		"E21 model twice, once by escapes":     {`{"model":"a","\u006dode\u006C":"b"}`, "!model_duplicate"},
+		"E21 an escaped key counts":            {`{"\u006dodel":"a"}`, "a"},
+		"E22 a nested model does not count":    {`{"x":{"model":"a"},"y":[{"model":"b"}]}`, ""},
+		"E22 the top level is an array":        {`[{"model":"a"}]`, "!json_not_object"},
+		"E22 the top level is a string":        {`"model"`, "!json_not_object"},
+		"E22 the top level is a number":        {`1`, "!json_not_object"},
+		"E23 model is null":                    {`{"model":null}`, "!model_not_string"},
+		"E23 model is a number":                {`{"model":70000000}`, "!model_not_string"},
+		"E23 model is a bool":                  {`{"model":true}`, "!model_not_string"},
+		"E23 model is an object":               {`{"model":{"x":1}}`, "!model_not_string"},
+		"E23 model is an array":                {`{"model":["x"]}`, "!model_not_string"},
+		"E24 invalid UTF-8 in a prompt":        {"{\"p\":\"\xff\"}", "!json_utf8"},
+		"E24 invalid UTF-8 in the model":       {"{\"model\":\"\xc3(\"}", "!json_utf8"},
+		"E24 overlong UTF-8":                   {"{\"p\":\"\xc0\xaf\"}", "!json_utf8"},
+		"E24 a surrogate in UTF-8":             {"{\"p\":\"\xed\xa0\x80\"}", "!json_utf8"},
+		"E24 UTF-8 above U+10FFFF":             {"{\"p\":\"\xf4\x90\x80\x80\"}", "!json_utf8"},
+		"E24 UTF-8 cut by the quote":           {"{\"p\":\"\xe4\xb8\"}", "!json_utf8"},
+		"E24 UTF-8 of every length passes":     {`{"p":"é世𝄞","model":"a"}`, "a"},
+		"E24 a lone surrogate in a prompt":     {`{"p":"\ud83d","model":"a"}`, "a"},
+		"E24 a lone surrogate in a key":        {`{"\ud83d":1}`, "!json_surrogate"},
+		"E24 a lone surrogate in a nested key": {`{"x":[{"a\ud83d\n":1}]}`, "!json_surrogate"},
+		"E24 a lone low surrogate in a key":    {`{"\ude00":1}`, "!json_surrogate"},
+		"E24 a lone surrogate in the model":    {`{"model":"a\ud83d"}`, "!json_surrogate"},
+		"E24 two high surrogates in a key":     {`{"\ud83d\ud83d\ude00":1}`, "!json_surrogate"},
+		"E24 a surrogate pair in a key":        {`{"\ud83d\ude00":1,"model":"a"}`, "a"},
+		"E25 a byte order mark":                {"\xef\xbb\xbf{}", "!json_not_object"},
+		"E25 NaN":                              {`{"x":NaN}`, "!json_syntax"},
+		"E25 a second document":                {`{"model":"a"}{"model":"b"}`, "!json_syntax"},
+		"E25 a trailing NUL":                   {"{}\x00", "!json_syntax"},
+		"E26 nesting at the bound":             {`{"x":` + strings.Repeat("[", 127) + strings.Repeat("]", 127) + `}`, ""},
+		"E26 nesting over the bound":           {`{"x":` + strings.Repeat("[", 128), "!json_depth"},
+		"E26 nesting of objects":               {strings.Repeat(`{"x":`, 129), "!json_depth"},
+		"E27 a case variant is another key":    {`{"Model":"a","MODEL":"b"}`, ""},
+		"E40 CR and LF by escapes":             {`{"model":"a\u000d\u000ax-y: z"}`, "!model_name"},
+		"E40 NUL by an escape":                 {`{"model":"a\u0000"}`, "!model_name"},
+		"E40 a bare newline":                   {"{\"model\":\"a\n\"}", "!json_syntax"},
+		"E41 a space in the model":             {`{"model":"a b"}`, "!model_name"},
+		"E41 DEL in the model":                 {"{\"model\":\"a\x7f\"}", "!model_name"},
+		"E41 a model that is not ASCII":        {`{"model":"modèle"}`, "!model_name"},
+		"E41 not ASCII by an escape":           {`{"model":"\u00e8"}`, "!model_name"},
+		"E41 not ASCII by a surrogate pair":    {`{"model":"\ud83d\ude00"}`, "!model_name"},
+		"E41 an empty model":                   {`{"model":""}`, "!model_name"},
+		"E41 a model of 253 bytes":             {`{"model":"` + strings.Repeat("m", 253) + `"}`, strings.Repeat("m", 253)},
+		"E41 a model of 254 bytes":             {`{"model":"` + strings.Repeat("m", 254) + `"}`, "!model_name"},
+	}
+}
+
+func grammarCases() map[string]scannerCase {
+	return map[string]scannerCase{
 		"the top-level model is found":            {`{"model":"qwen"}`, "qwen"},
 		"model may come last":                     {` {"messages" : [ {"role":"user"} ] , "n":1.5e-7,"model"	: "a/b:c-1_x@y+z" } ` + "\n", "a/b:c-1_x@y+z"},
 		"a body without model has none":           {`{"prompt":"x"}`, ""},
 		"an empty object has none":                {`{}`, ""},
 		"a model may be written with escapes":     {`{"model":"\u0071w\/e\u006E"}`, "qw/en"},
 		"a prefix of model is another key":        {`{"mode":"x","models":"y","":"z"}`, ""},
-		"E20 model twice":                         {`{"model":"a","model":"a"}`, "!model_duplicate"},
-		"E21 model twice, once by escapes":        {`{"model":"a","\u006dode\u006C":"b"}`, "!model_duplicate"},
-		"E21 an escaped key counts":               {`{"\u006dodel":"a"}`, "a"},
-		"E22 a nested model does not count":       {`{"x":{"model":"a"},"y":[{"model":"b"}]}`, ""},
-		"E22 the top level is an array":           {`[{"model":"a"}]`, "!json_not_object"},
-		"E22 the top level is a string":           {`"model"`, "!json_not_object"},
-		"E22 the top level is a number":           {`1`, "!json_not_object"},
-		"E23 model is null":                       {`{"model":null}`, "!model_not_string"},
-		"E23 model is a number":                   {`{"model":70000000}`, "!model_not_string"},
-		"E23 model is a bool":                     {`{"model":true}`, "!model_not_string"},
-		"E23 model is an object":                  {`{"model":{"x":1}}`, "!model_not_string"},
-		"E23 model is an array":                   {`{"model":["x"]}`, "!model_not_string"},
-		"E24 invalid UTF-8 in a prompt":           {"{\"p\":\"\xff\"}", "!json_utf8"},
-		"E24 invalid UTF-8 in the model":          {"{\"model\":\"\xc3(\"}", "!json_utf8"},
-		"E24 overlong UTF-8":                      {"{\"p\":\"\xc0\xaf\"}", "!json_utf8"},
-		"E24 a surrogate in UTF-8":                {"{\"p\":\"\xed\xa0\x80\"}", "!json_utf8"},
-		"E24 UTF-8 above U+10FFFF":                {"{\"p\":\"\xf4\x90\x80\x80\"}", "!json_utf8"},
-		"E24 UTF-8 cut by the quote":              {"{\"p\":\"\xe4\xb8\"}", "!json_utf8"},
-		"E24 UTF-8 of every length passes":        {`{"p":"é世𝄞","model":"a"}`, "a"},
-		"E24 a lone surrogate in a prompt":        {`{"p":"\ud83d","model":"a"}`, "a"},
-		"E24 a lone surrogate in a key":           {`{"\ud83d":1}`, "!json_surrogate"},
-		"E24 a lone surrogate in a nested key":    {`{"x":[{"a\ud83d\n":1}]}`, "!json_surrogate"},
-		"E24 a lone low surrogate in a key":       {`{"\ude00":1}`, "!json_surrogate"},
-		"E24 a lone surrogate in the model":       {`{"model":"a\ud83d"}`, "!json_surrogate"},
-		"E24 two high surrogates in a key":        {`{"\ud83d\ud83d\ude00":1}`, "!json_surrogate"},
-		"E24 a surrogate pair in a key":           {`{"\ud83d\ude00":1,"model":"a"}`, "a"},
-		"E25 a byte order mark":                   {"\xef\xbb\xbf{}", "!json_not_object"},
-		"E25 NaN":                                 {`{"x":NaN}`, "!json_syntax"},
-		"E25 a second document":                   {`{"model":"a"}{"model":"b"}`, "!json_syntax"},
-		"E25 a trailing NUL":                      {"{}\x00", "!json_syntax"},
-		"E26 nesting at the bound":                {`{"x":` + strings.Repeat("[", 127) + strings.Repeat("]", 127) + `}`, ""},
-		"E26 nesting over the bound":              {`{"x":` + strings.Repeat("[", 128), "!json_depth"},
-		"E26 nesting of objects":                  {strings.Repeat(`{"x":`, 129), "!json_depth"},
-		"E27 a case variant is another key":       {`{"Model":"a","MODEL":"b"}`, ""},
-		"E40 CR and LF by escapes":                {`{"model":"a\u000d\u000ax-y: z"}`, "!model_name"},
-		"E40 NUL by an escape":                    {`{"model":"a\u0000"}`, "!model_name"},
-		"E40 a bare newline":                      {"{\"model\":\"a\n\"}", "!json_syntax"},
-		"E41 a space in the model":                {`{"model":"a b"}`, "!model_name"},
-		"E41 DEL in the model":                    {"{\"model\":\"a\x7f\"}", "!model_name"},
-		"E41 a model that is not ASCII":           {`{"model":"modèle"}`, "!model_name"},
-		"E41 not ASCII by an escape":              {`{"model":"\u00e8"}`, "!model_name"},
-		"E41 not ASCII by a surrogate pair":       {`{"model":"\ud83d\ude00"}`, "!model_name"},
-		"E41 an empty model":                      {`{"model":""}`, "!model_name"},
-		"E41 a model of 253 bytes":                {`{"model":"` + strings.Repeat("m", 253) + `"}`, strings.Repeat("m", 253)},
-		"E41 a model of 254 bytes":                {`{"model":"` + strings.Repeat("m", 254) + `"}`, "!model_name"},
 		"top-level keys at the bound":             {"{" + strings.Repeat(`"k":1,`, 1023) + `"model":"a"}`, "a"},
 		"top-level keys over the bound":           {"{" + strings.Repeat(`"k":1,`, 1024) + `"model":"a"}`, "!json_keys"},
 		"numbers of every form":                   {`{"x":[0,-0,10,1.50,-1e5,2E+10,3.1e-7,{"y":0}]}`, ""},

@@ -30,14 +30,36 @@ func decide() *script {
 	}
 }
 
-func TestConversation(t *testing.T) {
+// rule is a conversation whose name states a rule of the protocol.
+type rule struct {
+	in   []in
+	want []string
+}
+
+func checkRules(t *testing.T, rules map[string]rule) {
+	t.Helper()
+	for name, tt := range rules {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			budget := extproc.NewBudget(1 << 30)
+			p := decide()
+			c := extproc.NewConversation(p, 1<<20, budget)
+			got, err := converse(c, tt.in...)
+			if err != nil || !slices.Equal(got, tt.want) {
+				t.Errorf("got %q, %v\nwant %q", got, err, tt.want)
+			}
+			c.Close(extproc.Finished)
+			c.Close(extproc.Aborted)
+			if budget.Used() != 0 || len(p.ended) != 1 {
+				t.Errorf("after Close: %d bytes reserved, closed %v", budget.Used(), p.ended)
+			}
+		})
+	}
+}
+
+func TestWhoAnswersAtTheHeaders(t *testing.T) {
 	t.Parallel()
-	big := strings.Repeat("x", 130_000)
-	kib8 := strings.Repeat("y", 8<<10)
-	tests := map[string]struct {
-		in   []in
-		want []string
-	}{
+	checkRules(t, map[string]rule{
 		"BUFFERED answers headers before the body, and echoes no body": {
 			[]in{buffered(headers(false)), body("{}", true)},
 			[]string{early, "body +x-model=m -x-spoof clear envoy.lb/k=v"},
@@ -60,6 +82,22 @@ func TestConversation(t *testing.T) {
 		"NONE gets the final decision at the headers": {
 			[]in{mode(procv3.ProcessingMode_NONE, headers(false))}, []string{final},
 		},
+		"STREAMED sends headers early and lets each chunk pass": {
+			[]in{mode(procv3.ProcessingMode_STREAMED, headers(false)), body("a", false), body("b", true)},
+			[]string{early, "body", "body envoy.lb/k=v"},
+		},
+		"BUFFERED_PARTIAL is decided on its one message": {
+			[]in{mode(procv3.ProcessingMode_BUFFERED_PARTIAL, headers(false)), body("a", false)},
+			[]string{early, "body +x-model=m -x-spoof clear envoy.lb/k=v"},
+		},
+	})
+}
+
+func TestFullDuplex(t *testing.T) {
+	t.Parallel()
+	big := strings.Repeat("x", 130_000)
+	kib8 := strings.Repeat("y", 8<<10)
+	checkRules(t, map[string]rule{
 		"full duplex without a body gets the final decision at the headers": {
 			[]in{duplex(headers(true))}, []string{final},
 		},
@@ -102,14 +140,12 @@ func TestConversation(t *testing.T) {
 		"without protocol_config the request is decided at its end": {
 			[]in{headers(false), body("{}", true)}, []string{final, `body "{}" end`},
 		},
-		"STREAMED sends headers early and lets each chunk pass": {
-			[]in{mode(procv3.ProcessingMode_STREAMED, headers(false)), body("a", false), body("b", true)},
-			[]string{early, "body", "body envoy.lb/k=v"},
-		},
-		"BUFFERED_PARTIAL is decided on its one message": {
-			[]in{mode(procv3.ProcessingMode_BUFFERED_PARTIAL, headers(false)), body("a", false)},
-			[]string{early, "body +x-model=m -x-spoof clear envoy.lb/k=v"},
-		},
+	})
+}
+
+func TestResponsesAndOddities(t *testing.T) {
+	t.Parallel()
+	checkRules(t, map[string]rule{
 		"responses pass with empty answers": {
 			[]in{buffered(headers(true)), responseHeaders(false), responseBody("a", false), responseBody("b", true), responseTrailers()},
 			[]string{final, "response headers", "response body", "response body", "response trailers"},
@@ -139,24 +175,7 @@ func TestConversation(t *testing.T) {
 		"observability mode is never answered": {
 			[]in{{ObservabilityMode: true, Request: headers(true).GetRequest()}, responseHeaders(true)}, nil,
 		},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			budget := extproc.NewBudget(1 << 30)
-			p := decide()
-			c := extproc.NewConversation(p, 1<<20, budget)
-			got, err := converse(c, tt.in...)
-			if err != nil || !slices.Equal(got, tt.want) {
-				t.Errorf("got %q, %v\nwant %q", got, err, tt.want)
-			}
-			c.Close(extproc.Finished)
-			c.Close(extproc.Aborted)
-			if budget.Used() != 0 || len(p.ended) != 1 {
-				t.Errorf("after Close: %d bytes reserved, closed %v", budget.Used(), p.ended)
-			}
-		})
-	}
+	})
 }
 
 func TestFinalAtTheHeaders(t *testing.T) {

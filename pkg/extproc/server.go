@@ -66,7 +66,6 @@ func (s *Server) grpcOptions() ([]grpc.ServerOption, error) {
 	out := []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(int(s.opts.MaxBodyBytes) + messageOverhead),
 		grpc.MaxConcurrentStreams(s.opts.MaxStreams),
-		grpc.SharedWriteBuffer(true),
 		// Envoy's keepalive pings must not be taken for abuse.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{
 			MinTime: 5 * time.Second, PermitWithoutStream: true,
