@@ -2,34 +2,12 @@ package picker
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
-
-func TestEdges(t *testing.T) {
-	t.Parallel()
-	edges := Edges()
-	if edges[0] != 0.005 || edges[len(edges)-1] != 120 {
-		t.Errorf("from %v to %v", edges[0], edges[len(edges)-1])
-	}
-	for i := 1; i < len(edges); i++ {
-		if ratio := edges[i] / edges[i-1]; ratio <= 1 || ratio > 1.25+1e-9 {
-			t.Errorf("%v to %v is a step of %.4f", edges[i-1], edges[i], ratio)
-		}
-	}
-	for _, limit := range []float64{0.1, 0.2, 0.25, 0.4, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 30, 60} {
-		if !slices.Contains(edges, limit) {
-			t.Errorf("%v is no edge", limit)
-		}
-	}
-	if len(edges) > 60 {
-		t.Errorf("%d edges", len(edges))
-	}
-}
 
 func TestModelLabelsAreBounded(t *testing.T) {
 	t.Parallel()

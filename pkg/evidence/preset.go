@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/kubectl-infer/kubectl-infer/pkg/evidence/edges"
 	"github.com/kubectl-infer/kubectl-infer/pkg/evidence/scrape"
 	"github.com/kubectl-infer/kubectl-infer/pkg/gate"
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
@@ -20,12 +21,13 @@ const (
 	ttftFamily     = "infer_picker_ttft_seconds"
 	tpotFamily     = "infer_picker_tpot_seconds"
 	durationFamily = "infer_picker_request_duration_seconds"
+	readyFamily    = "infer_picker_ready_endpoints"
 	// bornFamily tells two processes in one pod apart.
 	bornFamily = "process_start_time_seconds"
 )
 
 func families() []string {
-	return []string{startedFamily, finishedFamily, progressFamily, runningFamily, ttftFamily, tpotFamily, durationFamily, bornFamily}
+	return []string{startedFamily, finishedFamily, progressFamily, runningFamily, ttftFamily, tpotFamily, durationFamily, readyFamily, bornFamily}
 }
 
 // noAnswer is the code of a request whose stream ended before any answer came:
@@ -60,20 +62,33 @@ func edgesOf(pages []*scrape.Page, metric gate.Metric) ([]float64, error) {
 	if err != nil {
 		return nil, err
 	}
-	var edges []float64
+	var found []float64
 	for _, page := range pages {
 		buckets, _, _ := page.Buckets(family, match)
 		for edge := range buckets {
-			edges = append(edges, edge)
+			found = append(found, edge)
 		}
 	}
-	slices.Sort(edges)
-	edges = slices.Compact(edges)
-	if len(edges) == 0 {
-		return nil, hint.Errorf("send some requests to stable first; ttft and tpot count streaming answers only",
-			"gate on %s: no picker exports %s yet", metric, family)
+	slices.Sort(found)
+	found = slices.Compact(found)
+	switch {
+	case len(found) > 0:
+		return found, nil
+	case metric != gate.TPOT && ours(pages):
+		return edges.Latency(), nil // nothing was counted yet
+	default:
+		return nil, hint.Errorf("use errors, ttft or e2e with this picker", "gate on %s: no picker exports %s", metric, family)
 	}
-	return edges, nil
+}
+
+// ours says whether pages are of our own picker.
+func ours(pages []*scrape.Page) bool {
+	for _, page := range pages {
+		if _, ok := page.Sum(readyFamily, nil); !ok {
+			return false
+		}
+	}
+	return true
 }
 
 // reading is one page as numbers, in a fixed order: started, finished, errors,
