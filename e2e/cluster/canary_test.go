@@ -59,7 +59,6 @@ func TestARefusedRunSaysWhyAndWritesNothing(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			out := shared.s.command(t.Context(), tt.args...)
 			if out.code != tt.code {
 				t.Fatalf("want exit %d: %v", tt.code, out)
@@ -71,13 +70,11 @@ func TestARefusedRunSaysWhyAndWritesNothing(t *testing.T) {
 			}
 		})
 	}
-	t.Cleanup(func() {
-		for _, name := range []string{"refused", "listless", "halfway"} {
-			if got := getRoute(t, name); got.GetGeneration() != 1 || len(got.GetAnnotations()) > 0 {
-				t.Errorf("route %s was written: generation %d, annotations %v", name, got.GetGeneration(), got.GetAnnotations())
-			}
+	for _, name := range []string{"refused", "listless", "halfway"} {
+		if got := getRoute(t, name); got.GetGeneration() != 1 || len(got.GetAnnotations()) > 0 {
+			t.Errorf("route %s was written: generation %d, annotations %v", name, got.GetGeneration(), got.GetAnnotations())
 		}
-	})
+	}
 }
 
 func TestACanaryThatIsNotListedIsAddedAndPromoted(t *testing.T) {
