@@ -17,7 +17,7 @@ help: ## list the targets
 
 demo: build assets ## a canary promoted and one rolled back, on a real API server and a real Envoy (about 2 min)
 	@echo "== demo: two rollouts under live traffic"
-	@e2e/demo.sh $(CURDIR)/$(BIN)
+	@time e2e/demo/run.sh $(BIN)
 
 test: build assets unit e2e ## everything CI tests: unit with the race detector, CLI sessions, real Envoy, sandbox
 

@@ -98,7 +98,9 @@ func TestLocate(t *testing.T) {
 		"a rule's index chooses it":                  {routeOf(both("a"), both("b")), Selection{Rule: "1", Stable: "v1", Canary: "v2"}, place{1, 0, 1}, "", ""},
 		"KIND/NAME tells a Service from a pool": {
 			routeOf(ruleOf("", map[string]any{"kind": "Service", "name": "v1"}, ref("v1", nil), ref("v2", nil))),
-			Selection{Stable: "inferencepool/v1", Canary: "v2"}, place{0, 1, 2}, "", "",
+			Selection{Stable: "inferencepool/v1", Canary: "v2"},
+			place{0, 1, 2},
+			"", "",
 		},
 		"a canary that is not listed is refused":                {routeOf(ruleOf("", ref("v1", nil))), sel, place{}, "does not list backendRef v2", "--add-backend"},
 		"a canary that is not listed may be added":              {routeOf(ruleOf("", ref("v1", nil))), Selection{Stable: "v1", Canary: "v2", AddBackend: true}, place{0, 0, -1}, "", ""},
