@@ -23,10 +23,12 @@ import (
 	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/gateway/translate"
 )
 
-// What each ext_proc server may change; Envoy wants the whole name to match.
+// What each ext_proc server may change; Envoy wants the whole name to match,
+// and asks the same rules about the headers of an answer of the server's own.
 const (
-	bodyRouterHeaders = `x-gateway-(base-)?model-name`
-	pickerHeaders     = `x-gateway-[a-z-]+|x-inference-[a-z-]+|x-request-id`
+	rejectionHeaders  = `content-type|retry-after|` + header.RejectReason
+	bodyRouterHeaders = `x-gateway-(base-)?model-name|` + rejectionHeaders
+	pickerHeaders     = `x-gateway-[a-z-]+|x-inference-[a-z-]+|x-request-id|` + rejectionHeaders
 )
 
 const (
