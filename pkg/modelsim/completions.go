@@ -74,7 +74,7 @@ func (s *Server) complete(chat bool) http.HandlerFunc {
 			writeError(w, http.StatusBadRequest, typeBadRequest, err.Error())
 			return
 		}
-		if f := s.loop.currentFaults(); !f.Hang && draw(s.cfg.Seed, drawError, n).Float64() < f.ErrorRate {
+		if s.loop.currentFaults().fail(s.cfg.Seed, n, job.Model) {
 			writeError(w, http.StatusInternalServerError, typeInternal, "injected fault: errorRate")
 			return
 		}

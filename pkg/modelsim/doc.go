@@ -39,7 +39,9 @@
 // GET and PUT /sandbox/faults read and replace Faults in a running server. A
 // slow server's clock runs slower, a hung one's stands still: requests are
 // accepted, nothing progresses, /health and /metrics still answer, as with a
-// real engine that is stuck behind a live API server.
+// real engine that is stuck behind a live API server. With Model or Share a
+// fault touches requests of that target model, or that part of all requests,
+// only; those slow down or stand in the batch while their neighbours go on.
 //
 // # Health and the end
 //

@@ -27,6 +27,8 @@ type EngineConfig struct {
 
 // Job is one request as the engine sees it.
 type Job struct {
+	Request      uint64 // number of the request, which decides whether faults touch it
+	Model        string // the name asked for: a served name or an adapter
 	Adapter      string // "" for the base model
 	PromptTokens int
 	OutputTokens int      // at least 1
@@ -45,6 +47,11 @@ type Sequence struct {
 	prefilling bool
 	prefillEnd time.Duration
 	blocks     int
+
+	slow   float64 // its own slowness beside the server's, at least 1
+	hung   bool
+	left   time.Duration // of its prefill, while it is hung
+	credit float64       // of decode steps towards its next token
 }
 
 // EventKind says what happened to a sequence.
@@ -71,8 +78,9 @@ type Load struct {
 
 // Engine is continuous batching as a pure state machine. It has a clock of its
 // own that runs SlowFactor times slower than the caller's, stands still while
-// the server hangs or stalls, and is moved only by Advance. Not safe for
-// concurrent use.
+// the server hangs or stalls, and is moved only by Advance. Faults of some
+// requests only leave that clock alone and hold back those sequences. Not safe
+// for concurrent use.
 type Engine struct {
 	cfg    EngineConfig
 	faults Faults
@@ -100,7 +108,13 @@ func NewEngine(cfg EngineConfig, start time.Time) *Engine {
 
 // SetFaults changes the faults from the engine's present on. Call Advance
 // first.
-func (e *Engine) SetFaults(f Faults) { e.faults = f }
+func (e *Engine) SetFaults(f Faults) {
+	e.faults = f
+	for _, s := range e.running {
+		e.afflict(s)
+	}
+	e.startStep()
+}
 
 // Submit adds a job at wall time now, to which the engine must have been
 // advanced. It returns an error when the queue is full.
@@ -135,7 +149,7 @@ func (e *Engine) Abort(seq *Sequence) bool {
 
 // Next is the wall time of the next event, if one will come by itself.
 func (e *Engine) Next() (time.Time, bool) {
-	if e.faults.Hang || len(e.running) == 0 {
+	if e.hung() || !slices.ContainsFunc(e.running, func(s *Sequence) bool { return !s.hung }) {
 		return time.Time{}, false
 	}
 	return e.wallAt(e.nextEvent()), true
@@ -143,7 +157,7 @@ func (e *Engine) Next() (time.Time, bool) {
 
 // Advance moves the engine to wall time now and returns what happened.
 func (e *Engine) Advance(now time.Time) []Event {
-	if e.faults.Hang {
+	if e.hung() {
 		e.wall = later(e.wall, now)
 		return nil
 	}
@@ -163,7 +177,7 @@ func (e *Engine) Advance(now time.Time) []Event {
 		e.admit()
 	}
 	if now.After(e.wall) {
-		e.now += time.Duration(float64(now.Sub(e.wall)) / e.faults.slow())
+		e.now += time.Duration(float64(now.Sub(e.wall)) / e.slow())
 		e.wall = now
 	}
 	return events
@@ -182,7 +196,7 @@ func (e *Engine) Load() Load {
 }
 
 func (e *Engine) wallAt(at time.Duration) time.Time {
-	return e.wall.Add(time.Duration(float64(at-e.now) * e.faults.slow()))
+	return e.wall.Add(time.Duration(float64(at-e.now) * e.slow()))
 }
 
 // nextEvent is the engine time of the next event, 0 when there is none.
@@ -195,7 +209,7 @@ func (e *Engine) nextEvent() time.Duration {
 	}
 	earlier(e.stepAt)
 	for _, s := range e.running {
-		if s.prefilling {
+		if s.prefilling && !s.hung {
 			earlier(s.prefillEnd)
 		}
 	}
@@ -209,7 +223,11 @@ func (e *Engine) decode(events []Event) []Event {
 		return events
 	}
 	for _, s := range e.running {
-		if !s.prefilling {
+		if s.prefilling || s.hung {
+			continue
+		}
+		if s.credit += 1 / s.slow; s.credit >= 1 {
+			s.credit--
 			events = e.emit(events, s)
 		}
 	}
@@ -221,7 +239,7 @@ func (e *Engine) decode(events []Event) []Event {
 
 func (e *Engine) finishPrefills(events []Event) []Event {
 	for _, s := range e.running {
-		if s.prefilling && s.prefillEnd <= e.now {
+		if s.prefilling && !s.hung && s.prefillEnd <= e.now {
 			s.prefilling = false
 			s.FirstToken = e.wall
 			events = e.emit(events, s)
@@ -245,7 +263,7 @@ func (e *Engine) emit(events []Event, s *Sequence) []Event {
 func (e *Engine) startStep() {
 	decoding := 0
 	for _, s := range e.running {
-		if !s.prefilling {
+		if !s.prefilling && !s.hung {
 			decoding++
 		}
 	}
@@ -294,8 +312,9 @@ func (e *Engine) start(s *Sequence) {
 	e.cache.add(s.Blocks)
 	e.running = append(e.running, s)
 	e.usedBlocks += s.blocks
-	s.prefilling = true
+	s.prefilling, s.slow = true, 1
 	s.prefillEnd = e.now + max(1, e.cfg.prefill(s.id, s.PromptTokens-cached, e.load(len(e.running))))
+	e.afflict(s)
 }
 
 // load is the fullness of a batch of n, 0 for one request and 1 for a full one.
@@ -305,7 +324,7 @@ func (e *Engine) load(n int) float64 {
 
 // stall lets wall time pass while the engine's clock stands.
 func (e *Engine) stall() {
-	e.wall = e.wall.Add(time.Duration(float64(e.cfg.StallDuration) * e.faults.slow()))
+	e.wall = e.wall.Add(time.Duration(float64(e.cfg.StallDuration) * e.slow()))
 	e.scheduleStall()
 }
 

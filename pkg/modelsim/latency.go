@@ -21,6 +21,7 @@ const (
 	drawStall
 	drawOutput
 	drawError
+	drawShare
 )
 
 // draw returns the random stream of the nth event of a kind. It depends on

@@ -52,7 +52,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	case <-ctx.Done():
 	}
 	timeout := s.cfg.DrainTimeout
-	if s.loop.currentFaults().Hang {
+	if f := s.loop.currentFaults(); f.Hang && !f.narrow() {
 		timeout = 0
 	}
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)

@@ -100,7 +100,7 @@ func (m *models) load(w http.ResponseWriter, r *http.Request) {
 		writeError(w, http.StatusBadRequest, typeInvalidInput,
 			fmt.Sprintf("%d adapters are loaded, the limit of --max-lora-modules.", len(m.adapters)))
 	default:
-		m.adapters = append(m.adapters, Adapter{Name: req.Name, Path: req.Path, Base: req.Base})
+		m.adapters = append(m.adapters, Adapter(req))
 		writeText(w, fmt.Sprintf("Success: LoRA adapter '%s' added successfully.", req.Name))
 	}
 }

@@ -44,6 +44,8 @@ func simulatorOptions(c *Config) []option {
 		{"fault-slow-factor", one, number(&c.Faults.SlowFactor), "start slower by this factor"},
 		{"fault-error-rate", one, number(&c.Faults.ErrorRate), "start with this probability of 500"},
 		{"fault-hang", none, boolean(&c.Faults.Hang), "start hung"},
+		{"fault-share", one, number(&c.Faults.Share), "share of requests the faults touch (default 0, all)"},
+		{"fault-model", one, text(&c.Faults.Model), "target model the faults touch (default: every one)"},
 		{"max-waiting-requests", one, integer(&c.MaxWaiting), "requests in the queue; past it 503 (default 1024)"},
 		{"max-lora-modules", one, integer(&c.MaxAdapters), "adapters loaded at once (default 1024)"},
 		{"max-body-bytes", one, integer(&c.MaxBody), "size of one request body (default 32 MiB)"},

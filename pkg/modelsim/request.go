@@ -1,6 +1,7 @@
 package modelsim
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -124,7 +125,7 @@ func (c Config) plan(n uint64, adapter string, req completionRequest, chat bool)
 	if err != nil {
 		return Job{}, err
 	}
-	job := Job{Adapter: adapter, PromptTokens: max(1, tokenCount(text))}
+	job := Job{Request: n, Model: cmp.Or(req.Model, c.ServedNames[0]), Adapter: adapter, PromptTokens: max(1, tokenCount(text))}
 	room := c.MaxModelLen - job.PromptTokens
 	limit := req.limit()
 	if room < max(limit, 1) {
