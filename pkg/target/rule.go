@@ -1,9 +1,7 @@
 package target
 
 import (
-	"encoding/json"
 	"fmt"
-	"reflect"
 	"strconv"
 	"strings"
 
@@ -164,19 +162,4 @@ func split(baseline any, p place, percent int) (weights, error) {
 	}
 	canary := sum * int64(percent) / 100
 	return weights{stable: sum - canary, canary: canary}, nil
-}
-
-// sameRule compares two rules as JSON values.
-func sameRule(a, b any) bool { return reflect.DeepEqual(normal(a), normal(b)) }
-
-func normal(v any) any {
-	raw, err := json.Marshal(v)
-	if err != nil {
-		return v
-	}
-	var out any
-	if json.Unmarshal(raw, &out) != nil {
-		return v
-	}
-	return out
 }
