@@ -38,9 +38,10 @@ func (f Folder) StartLog() string { return filepath.Join(f.Logs(), "up.log") }
 type State struct {
 	Name       string         `json:"name"`
 	Phase      Phase          `json:"phase"`
-	Network    string         `json:"network,omitempty"` // 127.N.0.0/16
-	PID        int            `json:"pid"`               // the supervisor's
-	PIDs       map[string]int `json:"pids,omitempty"`    // of its core children, by name
+	Network    string         `json:"network,omitempty"`  // 127.N.0.0/16
+	PID        int            `json:"pid"`                // the supervisor's
+	PIDs       map[string]int `json:"pids,omitempty"`     // of its core children, by name
+	Restarts   map[string]int `json:"restarts,omitempty"` // of those that crashed and were started again
 	Kubeconfig string         `json:"kubeconfig,omitempty"`
 	Context    string         `json:"context,omitempty"`
 	Gateway    string         `json:"gateway,omitempty"` // address:port

@@ -52,22 +52,37 @@ func (g *group) wait() error {
 	return cause
 }
 
-// pids collects the process ids of the core children for State.
-type pids struct {
-	mu sync.Mutex
-	m  map[string]int
+// children knows the core children's process ids and how often each was
+// started again, for State.
+type children struct {
+	mu       sync.Mutex
+	pids     map[string]int
+	restarts map[string]int
+	changed  func(pids, restarts map[string]int) // nil until State is written
 }
 
-func newPIDs() *pids { return &pids{m: map[string]int{}} }
-
-func (p *pids) set(name string, pid int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.m[name] = pid
+func newChildren() *children {
+	return &children{pids: map[string]int{}, restarts: map[string]int{}}
 }
 
-func (p *pids) snapshot() map[string]int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return maps.Clone(p.m)
+// set records the pid of a child that was started.
+func (c *children) set(name string, pid int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, again := c.pids[name]; again {
+		c.restarts[name]++
+	}
+	c.pids[name] = pid
+	if c.changed != nil {
+		c.changed(maps.Clone(c.pids), maps.Clone(c.restarts))
+	}
+}
+
+// onChange sets what is called at every change from now on, and returns what is
+// known now.
+func (c *children) onChange(changed func(pids, restarts map[string]int)) (pids, restarts map[string]int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.changed = changed
+	return maps.Clone(c.pids), maps.Clone(c.restarts)
 }

@@ -29,14 +29,14 @@ type Options struct {
 // supervisor is one run.
 type supervisor struct {
 	Options
-	folder  Folder
-	network network
-	starter *process.Starter
-	log     *slog.Logger
-	paths   map[string]string // asset name → path
-	control *controlplane.ControlPlane
-	pids    *pids
-	began   time.Time
+	folder   Folder
+	network  network
+	starter  *process.Starter
+	log      *slog.Logger
+	paths    map[string]string // asset name → path
+	control  *controlplane.ControlPlane
+	children *children
+	began    time.Time
 }
 
 // Run brings a sandbox up, calls Ready, and keeps it until ctx ends, Ready
@@ -49,7 +49,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	if o.Progress == nil {
 		o.Progress = func(string, ...any) {}
 	}
-	s := &supervisor{Options: o, folder: o.Home.Folder(o.Name), pids: newPIDs(), began: time.Now()}
+	s := &supervisor{Options: o, folder: o.Home.Folder(o.Name), children: newChildren(), began: time.Now()}
 	held, err := s.folder.take(o.Name)
 	if err != nil {
 		return err
@@ -120,6 +120,9 @@ func (s *supervisor) startControlPlane(ctx context.Context) error {
 		return err
 	}
 	s.control = control
+	for name, pid := range control.PIDs() {
+		s.children.set(name, pid)
+	}
 	if err := s.prepareAPI(ctx); err != nil {
 		control.Stop()
 		return err
@@ -163,9 +166,17 @@ func (s *supervisor) becomeReady(ctx context.Context) error {
 		return err
 	}
 	state := State{
-		Name: s.Name, Phase: Running, Network: s.network.String(), PID: os.Getpid(), PIDs: s.pids.snapshot(),
+		Name: s.Name, Phase: Running, Network: s.network.String(), PID: os.Getpid(),
 		Kubeconfig: s.folder.Kubeconfig(), Context: ContextName(s.Name), Gateway: address, Folder: s.folder, Started: s.began,
 	}
+	base := state
+	state.PIDs, state.Restarts = s.children.onChange(func(pids, restarts map[string]int) {
+		now := base
+		now.PIDs, now.Restarts = pids, restarts
+		if err := now.write(); err != nil {
+			s.log.Warn("state not written", "error", err)
+		}
+	})
 	if err := state.write(); err != nil {
 		return err
 	}

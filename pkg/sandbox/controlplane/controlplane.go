@@ -153,6 +153,11 @@ func (c *ControlPlane) Err() error {
 	}
 }
 
+// PIDs are the process ids of both children, by name.
+func (c *ControlPlane) PIDs() map[string]int {
+	return map[string]int{c.etcd.Name(): c.etcd.PID(), c.api.Name(): c.api.PID()}
+}
+
 // Stop ends both children and waits for them; whatever does not obey SIGTERM
 // within 5 seconds is killed, and at once when the other has died. Files stay.
 func (c *ControlPlane) Stop() {
