@@ -2,10 +2,7 @@ package evidence
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"strconv"
 	"sync"
 	"time"
@@ -24,7 +21,7 @@ import (
 // Arms looks at stable and canary. It is used from one goroutine.
 type Arms struct {
 	clients *kube.Clients
-	http    *http.Client
+	reach   *reacher
 	gauges  []gauge
 	stable  arm
 	canary  arm
@@ -43,31 +40,35 @@ type arm struct {
 
 type restartLog struct{ base, now int }
 
-// New prepares to look at two pools. Bind must be called before Look.
-func New(clients *kube.Clients, stable, canary Pool) *Arms {
+// New prepares to look at two pools, via the given way. Bind must be called
+// before Look, and Close at the end.
+func New(clients *kube.Clients, stable, canary Pool, via Via) *Arms {
 	return &Arms{
-		clients: clients, http: scrape.NewClient(),
+		clients: clients, reach: newReacher(clients, via),
 		stable: arm{pool: stable, restarts: map[string]restartLog{}, seen: map[string]string{}},
 		canary: arm{pool: canary, restarts: map[string]restartLog{}, seen: map[string]string{}},
 	}
 }
 
-// Close drops idle connections.
-func (a *Arms) Close() { a.http.CloseIdleConnections() }
+// Close drops connections and tunnels.
+func (a *Arms) Close() { a.reach.close() }
 
 // Bind resolves gates on the buckets the pickers export now. It scrapes every
-// picker once, which also proves that the metrics can be reached from here.
+// picker once, which also proves that the metrics can be reached from here,
+// and settles by which way.
 func (a *Arms) Bind(ctx context.Context, exprs []gate.Expr) ([]gate.Bound, error) {
-	var pages []*scrape.Page
 	for _, side := range []*arm{&a.stable, &a.canary} {
 		if err := side.list(ctx, a.clients); err != nil {
 			return nil, err
 		}
-		got, err := a.pages(ctx, side)
-		if err != nil {
-			return nil, err
+		if len(side.targets()) == 0 {
+			return nil, hint.Errorf(fmt.Sprintf("kubectl get pods -n %s -l %s", side.pool.Namespace, side.pool.Pickers),
+				"%s has no ready endpoint picker", side.pool)
 		}
-		pages = append(pages, got...)
+	}
+	pages, err := a.settle(ctx)
+	if err != nil {
+		return nil, err
 	}
 	bounds := make([]gate.Bound, 0, len(exprs))
 	a.gauges = nil
@@ -98,31 +99,6 @@ func (a *Arms) Edges(i int) []float64 { return a.gauges[i].edges }
 
 // Ready counts the ready endpoints of both arms as last listed.
 func (a *Arms) Ready() (stable, canary int) { return a.stable.ready(), a.canary.ready() }
-
-// pages scrapes every picker of side; none reachable is an error that says so
-// for each.
-func (a *Arms) pages(ctx context.Context, side *arm) ([]*scrape.Page, error) {
-	targets := side.targets()
-	if len(targets) == 0 {
-		return nil, hint.Errorf(fmt.Sprintf("kubectl get pods -n %s -l %s", side.pool.Namespace, side.pool.Pickers),
-			"%s has no ready endpoint picker", side.pool)
-	}
-	results := a.fetch(ctx, targets)
-	var pages []*scrape.Page
-	var errs []error
-	for _, r := range results {
-		if r.err != nil {
-			errs = append(errs, r.err)
-			continue
-		}
-		pages = append(pages, r.page)
-	}
-	if len(pages) == 0 {
-		return nil, hint.Wrap(fmt.Errorf("metrics of %s: %w", side.pool, errors.Join(errs...)),
-			"the picker's metrics port must be reachable from here, at the pod's own address")
-	}
-	return pages, nil
-}
 
 // Look implements rollout.Evidence.
 func (a *Arms) Look(ctx context.Context) rollout.Sample {
@@ -266,34 +242,31 @@ func (s *arm) restarted() int {
 	return n
 }
 
-type target struct{ source, url string }
-
-func (s *arm) targets() []target {
-	var out []target
+// targets are the ready pickers.
+func (s *arm) targets() []*corev1.Pod {
+	var out []*corev1.Pod
 	for i := range s.pickers {
-		pod := &s.pickers[i]
-		if ready(pod) {
-			address := net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(int(metricsPort(pod))))
-			out = append(out, target{source: string(pod.UID), url: "http://" + address + "/metrics"})
+		if ready(&s.pickers[i]) {
+			out = append(out, &s.pickers[i])
 		}
 	}
 	return out
 }
 
 type fetched struct {
-	source string
+	source string // the pod's UID
 	page   *scrape.Page
 	err    error
 }
 
-// fetch scrapes all targets at once; there are as many as an arm has pickers.
-func (a *Arms) fetch(ctx context.Context, targets []target) []fetched {
-	results := make([]fetched, len(targets))
+// fetch scrapes all pods at once; there are as many as an arm has pickers.
+func (a *Arms) fetch(ctx context.Context, pods []*corev1.Pod) []fetched {
+	results := make([]fetched, len(pods))
 	var wg sync.WaitGroup
-	for i, t := range targets {
+	for i, pod := range pods {
 		wg.Go(func() {
-			page, err := scrape.Fetch(ctx, a.http, t.url, families(), scrape.Limits{})
-			results[i] = fetched{source: t.source, page: page, err: err}
+			page, err := a.reach.fetch(ctx, pod)
+			results[i] = fetched{source: string(pod.UID), page: page, err: err}
 		})
 	}
 	wg.Wait()

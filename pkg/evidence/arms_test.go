@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/fake"
+	"k8s.io/client-go/rest"
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/gate"
 	"github.com/kubectl-infer/kubectl-infer/pkg/kube"
@@ -84,7 +85,7 @@ func newRig(t *testing.T) *rig {
 			Servers: labels.SelectorFromSet(labels.Set{"serves": name}), Pickers: labels.SelectorFromSet(labels.Set{"picks": name}),
 		}
 	}
-	r.arms = New(&kube.Clients{Core: r.core, Namespace: "default"}, pool("stable"), pool("canary"))
+	r.arms = New(&kube.Clients{Core: r.core, Namespace: "default"}, pool("stable"), pool("canary"), Direct)
 	t.Cleanup(r.arms.Close)
 	return r
 }
@@ -258,5 +259,71 @@ func TestBindRefusesWhatCannotBeFed(t *testing.T) {
 				t.Errorf("error %v does not say %q", err, tt.says)
 			}
 		})
+	}
+}
+
+// TestTheWayIsTheFirstThatReachesEveryPicker serves the metrics only behind an
+// API server's pod proxy: the pods' own addresses lead nowhere.
+func TestTheWayIsTheFirstThatReachesEveryPicker(t *testing.T) {
+	t.Parallel()
+	page := &picker{born: 1, ok: 3}
+	asked := make(chan string, 16)
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/proxy/metrics"):
+			asked <- r.URL.Path + " " + r.Header.Get("Authorization")
+			page.ServeHTTP(w, r)
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	t.Cleanup(api.Close)
+	clients, err := kube.ForConfig(&rest.Config{Host: api.URL, BearerToken: "token"}, "default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	unreachable := func(name string) corev1.Pod {
+		pod := readyPod(name, nil)
+		pod.Spec.Containers = []corev1.Container{{Ports: []corev1.ContainerPort{{Name: "metrics", ContainerPort: 1}}}}
+		return *pod
+	}
+	a := New(clients, Pool{Name: "stable"}, Pool{Name: "canary"}, Auto)
+	t.Cleanup(a.Close)
+	a.stable.pickers = []corev1.Pod{unreachable("stable-picker")}
+	a.canary.pickers = []corev1.Pod{unreachable("canary-picker")}
+	pages, err := a.settle(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.Via() != PodProxy || len(pages) != 2 {
+		t.Errorf("settled on %s with %d pages", a.Via(), len(pages))
+	}
+	want := "/api/v1/namespaces/default/pods/stable-picker:1/proxy/metrics Bearer token"
+	if got := <-asked; got != want {
+		t.Errorf("asked %q, want %q", got, want)
+	}
+}
+
+func TestNoWayNamesEveryWay(t *testing.T) {
+	t.Parallel()
+	api := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(api.Close)
+	clients, err := kube.ForConfig(&rest.Config{Host: api.URL}, "default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pod := readyPod("picker", nil)
+	pod.Spec.Containers = []corev1.Container{{Ports: []corev1.ContainerPort{{Name: "metrics", ContainerPort: 1}}}}
+	a := New(clients, Pool{Name: "stable"}, Pool{Name: "canary"}, Auto)
+	t.Cleanup(a.Close)
+	a.stable.pickers, a.canary.pickers = []corev1.Pod{*pod}, []corev1.Pod{*pod}
+	_, err = a.settle(t.Context())
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, way := range []string{"direct", "pod-proxy", "port-forward"} {
+		if !strings.Contains(err.Error(), way) {
+			t.Errorf("error does not name %s: %v", way, err)
+		}
 	}
 }

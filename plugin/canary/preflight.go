@@ -67,7 +67,7 @@ func arms(ctx context.Context, clients *kube.Clients, plan rollout.Plan) (*evide
 	if err != nil {
 		return nil, nil, err
 	}
-	both := evidence.New(clients, stable, canary)
+	both := evidence.New(clients, stable, canary, evidence.Auto)
 	bounds, err := both.Bind(ctx, exprs)
 	if err != nil {
 		both.Close()
