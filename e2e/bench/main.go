@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil && !errors.Is(err, pflag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		if h := hint.Of(err); h != "" {
+			fmt.Fprintln(os.Stderr, "hint:", h)
+		}
+		stop()
+		os.Exit(1)
+	}
+}
+
+// options are the command line.
+type options struct {
+	suite, bin, write, only, floor string
+	effort                         effort
+}
+
+func parse(args []string, stderr io.Writer) (*options, error) {
+	o := &options{}
+	fs := pflag.NewFlagSet("bench", pflag.ContinueOnError)
+	fs.SetOutput(stderr)
+	fs.SortFlags = false
+	fs.StringVar(&o.suite, "suite", "body-router", "what to measure: body-router or endpoint-picker")
+	fs.StringVar(&o.only, "only", "", "measure only the cases whose name contains this")
+	fs.StringVar(&o.bin, "bin", "bin", "folder of our programs, and of the peers in its folder peers")
+	fs.StringVar(&o.write, "write", "", "also write the table into this Markdown file, between the marks of the suite")
+	fs.IntVar(&o.effort.rounds, "rounds", 7, "turns of each server in each case; the median is reported")
+	fs.DurationVar(&o.effort.slice, "slice", 400*time.Millisecond, "length of a turn")
+	fs.IntVar(&o.effort.concurrency, "concurrency", 8, "requests at once")
+	fs.IntVar(&o.effort.connections, "connections", 2, "connections of the driver to a server; Envoy has one per worker")
+	fs.StringVar(&o.floor, "serve-floor", "", "serve the floor at this address instead of measuring")
+	if err := fs.Parse(args); err != nil {
+		return nil, err
+	}
+	if o.effort.rounds < 1 || o.effort.concurrency < 1 || o.effort.connections < 1 {
+		return nil, errors.New("--rounds, --concurrency and --connections: must be positive")
+	}
+	return o, nil
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	o, err := parse(args, stderr)
+	if err != nil {
+		return err
+	}
+	if o.floor != "" {
+		return serveFloor(ctx, o.floor)
+	}
+	folder, err := os.MkdirTemp("", "bench")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(folder) }()
+	s, err := o.prepare(ctx, folder)
+	if err != nil {
+		return err
+	}
+	all, memory, err := compete(ctx, s, o.effort, func(label string) { fmt.Fprintln(stderr, "measuring", label) })
+	if err != nil {
+		return hint.Wrap(err, "build the servers: make build && make peers")
+	}
+	text := "`go run ./e2e/bench " + strings.Join(args, " ") + "`, commit " + commit(ctx) + ", " +
+		time.Now().UTC().Format(time.DateOnly) + "\n\n" + table(s, all, memory)
+	fmt.Fprint(stdout, text)
+	if o.write == "" {
+		return nil
+	}
+	return rewrite(o.write, o.suite, text)
+}
+
+// prepare makes the suite, and what its servers need beside them.
+func (o *options) prepare(ctx context.Context, folder string) (suite, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return suite{}, err
+	}
+	bin, err := filepath.Abs(o.bin)
+	if err != nil {
+		return suite{}, err
+	}
+	p := places{self: self, bin: bin, kubeconfig: filepath.Join(folder, "kubeconfig")}
+	if err := os.WriteFile(p.kubeconfig, []byte(nobody), 0o600); err != nil {
+		return suite{}, err
+	}
+	var s suite
+	switch o.suite {
+	case "body-router":
+		s, err = bodyRouter(p)
+	case "endpoint-picker":
+		if p.targets, err = serveModelServers(ctx, 8); err == nil {
+			s, err = endpointPicker(p)
+		}
+	default:
+		err = fmt.Errorf("--suite %s: neither body-router nor endpoint-picker", o.suite)
+	}
+	var kept []contest
+	for _, c := range s.contests {
+		if strings.Contains(c.label, o.only) {
+			kept = append(kept, c)
+		}
+	}
+	s.contests = kept
+	return s, err
+}
+
+// nobody is a kubeconfig for servers that insist on one and never use it.
+const nobody = `apiVersion: v1
+kind: Config
+clusters: [{name: none, cluster: {server: "http://127.0.0.1:1"}}]
+contexts: [{name: none, context: {cluster: none, user: none}}]
+users: [{name: none, user: {}}]
+current-context: none
+`
+
+// commit names what is measured; "unknown" outside a clone.
+func commit(ctx context.Context) string {
+	out, err := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty", "--exclude=*").Output()
+	if err != nil {
+		return "unknown"
+	}
+	return strings.TrimSpace(string(out))
+}

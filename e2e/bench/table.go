@@ -1,0 +1,69 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
+
+// table writes the results as Markdown: server CPU time per request, its ratio
+// to the floor, and the driver's latencies.
+func table(s suite, all []results, memory map[string]int64) string {
+	names := s.names()
+	var b strings.Builder
+	b.WriteString("| case |")
+	for _, name := range names {
+		fmt.Fprintf(&b, " %s, CPU µs |", name)
+	}
+	fmt.Fprintf(&b, " %s / %s |", ours, theFloor)
+	for _, name := range names {
+		fmt.Fprintf(&b, " %s, p50 / p99 ms |", name)
+	}
+	b.WriteString("\n|---|" + strings.Repeat("---|", 2*len(names)+1) + "\n")
+	for i, contest := range s.contests {
+		fmt.Fprintf(&b, "| %s |", contest.label)
+		for _, name := range names {
+			fmt.Fprintf(&b, " %.0f |", float64(all[i].of(name, func(s sample) time.Duration { return s.cpu }))/1e3)
+		}
+		fmt.Fprintf(&b, " %.2f |", all[i].ratio(ours, theFloor))
+		for _, name := range names {
+			fmt.Fprintf(&b, " %.2f / %.2f |", all[i].of(name, func(s sample) time.Duration { return s.p50 }).Seconds()*1e3,
+				all[i].of(name, func(s sample) time.Duration { return s.p99 }).Seconds()*1e3)
+		}
+		b.WriteString("\n")
+	}
+	peaks := make([]string, len(names))
+	for i, name := range names {
+		peaks[i] = fmt.Sprintf("%s %d MiB", name, memory[name]>>20)
+	}
+	fmt.Fprintf(&b, "\nPeak resident memory over all of it: %s.\n", strings.Join(peaks, ", "))
+	return b.String()
+}
+
+// names lists the contenders once each, in order.
+func (s suite) names() []string {
+	var names []string
+	for _, c := range s.contenders {
+		if !slices.Contains(names, c.name) {
+			names = append(names, c.name)
+		}
+	}
+	return names
+}
+
+// rewrite replaces what stands in the file at path between the marks of a suite.
+func rewrite(path, suite, text string) error {
+	old, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	open, shut := "<!-- bench "+suite+" -->\n", "<!-- end "+suite+" -->"
+	head, rest, found := strings.Cut(string(old), open)
+	_, tail, closed := strings.Cut(rest, shut)
+	if !found || !closed {
+		return fmt.Errorf("rewrite %s: no lines %q and %q", path, strings.TrimSpace(open), shut)
+	}
+	return os.WriteFile(path, []byte(head+open+text+shut+tail), 0o644)
+}
