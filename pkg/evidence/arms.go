@@ -22,6 +22,7 @@ import (
 type Arms struct {
 	clients *kube.Clients
 	reach   *reacher
+	preset  preset
 	gauges  []gauge
 	stable  arm
 	canary  arm
@@ -70,6 +71,9 @@ func (a *Arms) Bind(ctx context.Context, exprs []gate.Expr) ([]gate.Bound, error
 	if err != nil {
 		return nil, err
 	}
+	if a.preset, err = detect(pages); err != nil {
+		return nil, err
+	}
 	bounds := make([]gate.Bound, 0, len(exprs))
 	a.gauges = nil
 	for _, expr := range exprs {
@@ -79,8 +83,7 @@ func (a *Arms) Bind(ctx context.Context, exprs []gate.Expr) ([]gate.Bound, error
 		}
 		var edges []float64
 		if expr.Metric != gate.Errors {
-			var err error
-			if edges, err = edgesOf(pages, expr.Metric); err != nil {
+			if edges, err = a.preset.edgesOf(pages, expr.Metric); err != nil {
 				return nil, err
 			}
 		}
@@ -89,10 +92,13 @@ func (a *Arms) Bind(ctx context.Context, exprs []gate.Expr) ([]gate.Bound, error
 			return nil, err
 		}
 		bounds = append(bounds, bound)
-		a.gauges = append(a.gauges, gauge{bound: bound, edges: edges})
+		a.gauges = append(a.gauges, gauge{bound: bound, from: a.preset.histograms[expr.Metric], edges: edges})
 	}
 	return bounds, nil
 }
+
+// Picker names the endpoint picker whose metrics were found.
+func (a *Arms) Picker() string { return a.preset.name }
 
 // Edges are the bucket edges gate i is read with, ascending; nil for errors.
 func (a *Arms) Edges(i int) []float64 { return a.gauges[i].edges }
@@ -120,9 +126,9 @@ func (a *Arms) look(ctx context.Context, side *arm) rollout.Arm {
 			continue
 		}
 		seen++
-		running, _ := r.page.Sum(runningFamily, nil)
+		running, _ := r.page.Sum(a.preset.running, nil)
 		out.Running += int64(running)
-		values := reading(r.page, a.gauges)
+		values := a.preset.reading(r.page, a.gauges)
 		born, _ := r.page.Sum(bornFamily, nil)
 		source := r.source + "@" + strconv.FormatFloat(born, 'f', -1, 64)
 		if side.younger(r.source, source) {

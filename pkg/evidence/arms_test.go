@@ -240,7 +240,7 @@ func TestBindRefusesWhatCannotBeFed(t *testing.T) {
 		says string
 	}{
 		"a limit above every bucket":          {"ttft p95 < 500s", nil, "no bucket edge shows 500s"},
-		"a metric the picker does not export": {"tpot p95 < 50ms", nil, "no picker exports infer_picker_tpot_seconds"},
+		"a metric the picker does not export": {"tpot p95 < 50ms", nil, "does not export it"},
 		"a comparison with stable":            {"errors < 2x stable", nil, "not supported yet"},
 		"metrics that cannot be reached":      {"errors < 1%", func(p *picker) { p.down = true }, "status"},
 	}

@@ -7,6 +7,6 @@
 // how much (see scrape.Delta). Pages are parsed by package scrape, which the
 // picker uses too.
 //
-// The only preset so far is our own picker (preset.go): requests and codes per
-// pool, TTFT and duration histograms.
+// preset.go knows the series of our own picker, llm-d's and the inference
+// extension's; reach.go finds a way to the pages.
 package evidence

@@ -1,9 +1,6 @@
 package evidence
 
 import (
-	"fmt"
-	"math"
-	"slices"
 	"strings"
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/evidence/edges"
@@ -12,173 +9,138 @@ import (
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 )
 
-// The families of our endpoint picker, see docs/metrics.md.
-const (
-	startedFamily  = "infer_picker_requests_started_total"
-	finishedFamily = "infer_picker_requests_finished_total"
-	progressFamily = "infer_picker_response_messages_total"
-	runningFamily  = "infer_picker_requests_running"
-	ttftFamily     = "infer_picker_ttft_seconds"
-	tpotFamily     = "infer_picker_tpot_seconds"
-	durationFamily = "infer_picker_request_duration_seconds"
-	readyFamily    = "infer_picker_ready_endpoints"
-	// bornFamily tells two processes in one pod apart.
-	bornFamily = "process_start_time_seconds"
-)
-
-func families() []string {
-	return []string{startedFamily, finishedFamily, progressFamily, runningFamily, ttftFamily, tpotFamily, durationFamily, readyFamily, bornFamily}
+// preset says which series of a picker's page mean what. All sums are over the
+// whole page: a picker serves one pool.
+type preset struct {
+	// name is said in preflight; prefix is what its families begin with, and
+	// tells one picker from another.
+	name, prefix string
+	started      string // counter of requests begun
+	finished     string // counter, or histogram's _count, of requests ended well or badly
+	progress     string // counter that grows while answers are running; "" if there is none
+	running      string // gauge of requests begun and not ended
+	errors       func(page *scrape.Page) float64
+	histograms   map[gate.Metric]histogram
+	// edges are the bucket edges before anything was counted; nil if not known.
+	edges func() []float64
 }
+
+// histogram is where a latency is read: time to first token is meant for
+// streaming answers only, for the others it is the whole duration.
+type histogram struct {
+	family string
+	match  map[string]string
+}
+
+// bornFamily tells two processes in one pod apart.
+const bornFamily = "process_start_time_seconds"
 
 // noAnswer is the code of a request whose stream ended before any answer came:
 // a reset, a timeout, or a client that went away.
 const noAnswer = "none"
 
-// histogramOf names the family and labels a latency gate reads. Time to first
-// token is only meant for streaming answers: for the others it is the whole
-// duration.
-func histogramOf(metric gate.Metric) (family string, match map[string]string, err error) {
-	switch metric {
-	case gate.TTFT:
-		return ttftFamily, map[string]string{"streaming": "true"}, nil
-	case gate.TPOT:
-		return tpotFamily, nil, nil
-	case gate.E2E:
-		return durationFamily, nil, nil
-	default:
-		return "", nil, fmt.Errorf("metric %q has no histogram", metric)
+// presets are the pickers we can read, in the order they are looked for. The
+// names of llm-d's and the inference extension's series are those of their
+// documentation: llm-d-router since v0.9 (llm_d_epp_), inference extension v1.0
+// to v1.5 (inference_objective_) and v0.5 (inference_model_). Theirs count an
+// answer with an error status once in request_error_total.
+func presets() []preset {
+	return []preset{
+		{
+			name: "kubectl-infer endpoint-picker", prefix: "infer_picker_",
+			started: "infer_picker_requests_started_total", finished: "infer_picker_requests_finished_total",
+			progress: "infer_picker_response_messages_total", running: "infer_picker_requests_running",
+			errors: codeErrors("infer_picker_requests_finished_total"),
+			histograms: map[gate.Metric]histogram{
+				gate.TTFT: {"infer_picker_ttft_seconds", map[string]string{"streaming": "true"}},
+				gate.E2E:  {"infer_picker_request_duration_seconds", nil},
+			},
+			edges: edges.Latency,
+		},
+		reference("llm-d router", "llm_d_epp_", "llm_d_epp_request_running", map[gate.Metric]histogram{
+			gate.TTFT: {"llm_d_epp_request_ttft_seconds", map[string]string{"streaming": "true"}},
+			gate.TPOT: {"llm_d_epp_request_streaming_tpot_seconds", nil},
+			gate.E2E:  {"llm_d_epp_request_duration_seconds", nil},
+		}),
+		reference("inference extension v1", "inference_objective_", "inference_objective_running_requests", map[gate.Metric]histogram{
+			gate.E2E: {"inference_objective_request_duration_seconds", nil},
+		}),
+		reference("inference extension v0.5", "inference_model_", "inference_model_running_requests", map[gate.Metric]histogram{
+			gate.E2E: {"inference_model_request_duration_seconds", nil},
+		}),
 	}
 }
 
-// gauge is one gate as it is read from pages.
-type gauge struct {
-	bound gate.Bound
-	edges []float64 // ascending; nil for errors
+// reference is the shape that the inference extension's picker and its
+// descendants share. Requests are counted as finished when they begin, because
+// nothing counts their ends alike in every version: a window's errors are then
+// held against the requests begun in it.
+func reference(name, prefix, running string, histograms map[gate.Metric]histogram) preset {
+	return preset{
+		name: name, prefix: prefix, started: prefix + "request_total", finished: prefix + "request_total",
+		progress: prefix + "request_duration_seconds_count", running: running,
+		errors: func(page *scrape.Page) float64 {
+			n, _ := page.Sum(prefix+"request_error_total", nil)
+			return n
+		},
+		histograms: histograms,
+	}
 }
 
-// edgesOf lists the finite bucket edges that pages export for metric.
-func edgesOf(pages []*scrape.Page, metric gate.Metric) ([]float64, error) {
-	family, match, err := histogramOf(metric)
-	if err != nil {
-		return nil, err
+// codeErrors sums the 5xx and the unanswered of a counter with a code label.
+func codeErrors(family string) func(*scrape.Page) float64 {
+	return func(page *scrape.Page) float64 {
+		bad := 0.0
+		for _, code := range page.Values(family, "code") {
+			if code == noAnswer || (len(code) == 3 && strings.HasPrefix(code, "5")) {
+				n, _ := page.Sum(family, map[string]string{"code": code})
+				bad += n
+			}
+		}
+		return bad
 	}
-	var found []float64
-	for _, page := range pages {
-		buckets, _, _ := page.Buckets(family, match)
-		for edge := range buckets {
-			found = append(found, edge)
+}
+
+// families are what a page is parsed for: of every preset, since which one it
+// is is only known from a page.
+func families() []string {
+	list := []string{bornFamily}
+	for _, p := range presets() {
+		list = append(list, p.started, p.prefix+"request_error_total", p.running, p.prefix+"ready_endpoints",
+			p.finished, strings.TrimSuffix(p.progress, "_count"))
+		for _, h := range p.histograms {
+			list = append(list, h.family)
 		}
 	}
-	slices.Sort(found)
-	found = slices.Compact(found)
-	switch {
-	case len(found) > 0:
-		return found, nil
-	case metric != gate.TPOT && ours(pages):
-		return edges.Latency(), nil // nothing was counted yet
-	default:
-		return nil, hint.Errorf("use errors, ttft or e2e with this picker", "gate on %s: no picker exports %s", metric, family)
-	}
+	return list
 }
 
-// ours says whether pages are of our own picker.
-func ours(pages []*scrape.Page) bool {
-	for _, page := range pages {
-		if _, ok := page.Sum(readyFamily, nil); !ok {
-			return false
+// detect tells which picker wrote the pages: the first preset of which any
+// series is on every page. A picker without a request so far may show only how
+// many endpoints it has.
+func detect(pages []*scrape.Page) (preset, error) {
+	for _, p := range presets() {
+		all := len(pages) > 0
+		for _, page := range pages {
+			all = all && p.on(page)
+		}
+		if all {
+			return p, nil
 		}
 	}
-	return true
-}
-
-// reading is one page as numbers, in a fixed order: started, finished, errors,
-// progress, then every gauge's cumulative buckets and count.
-func reading(page *scrape.Page, gauges []gauge) []float64 {
-	values := make([]float64, 0, 4+len(gauges)*32)
-	started, _ := page.Sum(startedFamily, nil)
-	finished, _ := page.Sum(finishedFamily, nil)
-	progress, _ := page.Sum(progressFamily, nil)
-	values = append(values, started, finished, serverErrors(page), progress)
-	for _, g := range gauges {
-		values = append(values, cumulative(page, g)...)
+	var names []string
+	for _, p := range presets() {
+		names = append(names, p.name+" ("+p.prefix+"*)")
 	}
-	return values
+	return preset{}, hint.Errorf("send some requests through both pools first, if the picker is one of "+strings.Join(names, ", "),
+		"the metrics are of no endpoint picker that is known, or both arms have different ones")
 }
 
-func serverErrors(page *scrape.Page) float64 {
-	bad := 0.0
-	for _, code := range page.Values(finishedFamily, "code") {
-		if code == noAnswer || (len(code) == 3 && strings.HasPrefix(code, "5")) {
-			n, _ := page.Sum(finishedFamily, map[string]string{"code": code})
-			bad += n
+func (p preset) on(page *scrape.Page) bool {
+	for _, name := range []string{p.started, p.prefix + "ready_endpoints", p.running} {
+		if _, ok := page.Sum(name, nil); ok {
+			return true
 		}
 	}
-	return bad
-}
-
-func cumulative(page *scrape.Page, g gauge) []float64 {
-	if g.edges == nil {
-		return nil
-	}
-	values := make([]float64, len(g.edges)+1)
-	family, match, err := histogramOf(g.bound.Expr.Metric)
-	if err != nil {
-		return values
-	}
-	buckets, count, _ := page.Buckets(family, match)
-	for i, edge := range g.edges {
-		values[i] = buckets[edge]
-	}
-	values[len(g.edges)] = count
-	return values
-}
-
-// increments is a window of one process, or of an arm.
-type increments struct {
-	started, finished, errors, progress uint64
-	buckets                             [][]uint64 // by gauge: requests per bucket, the last above every edge
-}
-
-// split turns the growth of a reading into a window.
-func split(grown []float64, gauges []gauge) increments {
-	w := increments{started: whole(grown[0]), finished: whole(grown[1]), errors: whole(grown[2]), progress: whole(grown[3])}
-	grown = grown[4:]
-	for _, g := range gauges {
-		n := len(g.edges)
-		if g.edges == nil {
-			w.buckets = append(w.buckets, []uint64{w.finished - min(w.errors, w.finished), w.errors})
-			continue
-		}
-		row, below := make([]uint64, n+1), 0.0
-		for i := range row {
-			row[i] = whole(grown[i] - below)
-			below = math.Max(below, grown[i])
-		}
-		w.buckets = append(w.buckets, row)
-		grown = grown[n+1:]
-	}
-	return w
-}
-
-// whole is a counter's growth as an integer; counters grow by whole numbers.
-func whole(v float64) uint64 {
-	if !(v > 0) {
-		return 0
-	}
-	return uint64(math.Round(v))
-}
-
-// counts says how many of a gauge's requests were on the gate's bad side.
-func (g gauge) counts(row []uint64) gate.Counts {
-	if g.edges == nil {
-		return gate.Counts{Requests: row[0] + row[1], Bad: row[1]}
-	}
-	var c gate.Counts
-	for i, n := range row {
-		c.Requests += n
-		if i == len(g.edges) || g.edges[i] > g.bound.HarmEdge*(1+1e-9) {
-			c.Bad += n
-		}
-	}
-	return c
+	return false
 }

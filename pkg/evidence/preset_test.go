@@ -1,0 +1,106 @@
+package evidence
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/kubectl-infer/kubectl-infer/pkg/evidence/scrape"
+	"github.com/kubectl-infer/kubectl-infer/pkg/gate"
+)
+
+const llmdPage = `# TYPE llm_d_epp_request_total counter
+llm_d_epp_request_total{model_name="m",target_model_name="m",priority="0"} 10
+# TYPE inference_objective_request_total counter
+inference_objective_request_total{model_name="m",target_model_name="m"} 10
+# TYPE llm_d_epp_request_error_total counter
+llm_d_epp_request_error_total{model_name="m",target_model_name="m",error_code="Internal"} 2
+# TYPE llm_d_epp_request_running gauge
+llm_d_epp_request_running{model_name="m"} 3
+# TYPE llm_d_epp_request_ttft_seconds histogram
+llm_d_epp_request_ttft_seconds_bucket{model_name="m",streaming="true",le="0.4"} 4
+llm_d_epp_request_ttft_seconds_bucket{model_name="m",streaming="true",le="0.8"} 5
+llm_d_epp_request_ttft_seconds_bucket{model_name="m",streaming="true",le="+Inf"} 7
+llm_d_epp_request_ttft_seconds_sum{model_name="m",streaming="true"} 5
+llm_d_epp_request_ttft_seconds_count{model_name="m",streaming="true"} 7
+# TYPE llm_d_epp_request_duration_seconds histogram
+llm_d_epp_request_duration_seconds_bucket{model_name="m",le="1"} 6
+llm_d_epp_request_duration_seconds_bucket{model_name="m",le="+Inf"} 8
+llm_d_epp_request_duration_seconds_sum{model_name="m"} 9
+llm_d_epp_request_duration_seconds_count{model_name="m"} 8
+`
+
+func parsed(t *testing.T, text string) *scrape.Page {
+	t.Helper()
+	page, err := scrape.Parse(strings.NewReader(text), "text/plain; version=0.0.4", families(), scrape.DefaultLimits())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return page
+}
+
+func TestWhichPickerWroteThePages(t *testing.T) {
+	t.Parallel()
+	v1 := "# TYPE inference_objective_request_total counter\ninference_objective_request_total{model_name=\"m\"} 4\n"
+	v05 := "# TYPE inference_model_running_requests gauge\ninference_model_running_requests{model_name=\"m\"} 0\n"
+	ours := "# TYPE infer_picker_ready_endpoints gauge\ninfer_picker_ready_endpoints 2\n"
+	tests := map[string]struct {
+		pages []string
+		want  string
+	}{
+		"ours, before the first request":                       {[]string{ours, ours}, "kubectl-infer endpoint-picker"},
+		"llm-d's, though it still exports the older names":     {[]string{llmdPage}, "llm-d router"},
+		"the inference extension's, since v1.0":                {[]string{v1}, "inference extension v1"},
+		"the inference extension's v0.5, before any request":   {[]string{v05}, "inference extension v0.5"},
+		"an unknown one is refused":                            {[]string{"# TYPE up gauge\nup 1\n"}, ""},
+		"two different ones are refused, as they count unlike": {[]string{ours, v1}, ""},
+		"no page at all is refused":                            {nil, ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var pages []*scrape.Page
+			for _, text := range tt.pages {
+				pages = append(pages, parsed(t, text))
+			}
+			got, err := detect(pages)
+			if got.name != tt.want || (err != nil) != (tt.want == "") {
+				t.Errorf("got %q, %v; want %q", got.name, err, tt.want)
+			}
+		})
+	}
+}
+
+func TestAReferencePickersPageIsReadByItsNames(t *testing.T) {
+	t.Parallel()
+	page := parsed(t, llmdPage)
+	p, err := detect([]*scrape.Page{page})
+	if err != nil {
+		t.Fatal(err)
+	}
+	expr, err := gate.Parse("ttft p95 < 400ms")
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := p.edgesOf([]*scrape.Page{page}, gate.TTFT)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bound, err := expr.Bind(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := gauge{bound: bound, from: p.histograms[gate.TTFT], edges: list}
+	w := split(p.reading(page, []gauge{g}), []gauge{g})
+	if w.started != 10 || w.errors != 2 || w.progress != 8 {
+		t.Errorf("window %+v", w)
+	}
+	if got, want := g.counts(w.buckets[0]), (gate.Counts{Requests: 7, Bad: 3}); got != want {
+		t.Errorf("ttft counts %+v, want %+v", got, want)
+	}
+	if got, want := (gauge{}).counts(split(p.reading(page, []gauge{{}}), []gauge{{}}).buckets[0]), (gate.Counts{Requests: 10, Bad: 2}); got != want {
+		t.Errorf("error counts %+v, want %+v", got, want)
+	}
+	if _, err := p.edgesOf([]*scrape.Page{page}, gate.TPOT); err == nil {
+		t.Error("a histogram that is not on the page has edges")
+	}
+}
