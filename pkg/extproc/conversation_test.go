@@ -237,7 +237,7 @@ func TestClosable(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := extproc.NewConversation(decide(), 10, extproc.NewBudget(10))
+			c := extproc.NewConversation(decide(), 10, extproc.NewBudget(20))
 			if _, err := converse(c, tt.in...); err != nil {
 				t.Fatal(err)
 			}
@@ -282,19 +282,21 @@ func TestReject(t *testing.T) {
 		want   []string
 		reason string
 	}{
-		"a reject at the headers replaces their answer":      {"Headers", []in{short}, []string{"immediate 418 teapot"}, "teapot"},
-		"a reject in the body ends a full-duplex request":    {"Body", []in{short, body("x", false), body("y", true)}, []string{"immediate 418 teapot"}, "teapot"},
-		"a reject at the end replaces the held request":      {"End", []in{short, body("x", true)}, []string{"immediate 418 teapot"}, "teapot"},
-		"nothing is answered after a reject":                 {"Headers", []in{short, body("x", true), responseHeaders(true)}, []string{"immediate 418 teapot"}, "teapot"},
-		"a content-length over the limit is 413 at once":     {"", []in{length("101")}, []string{"immediate 413 body_too_large"}, "body_too_large"},
-		"a body over the limit is 413":                       {"", []in{short, body(strings.Repeat("x", 101), false)}, []string{"immediate 413 body_too_large"}, "body_too_large"},
-		"a budget without room is 503":                       {"", []in{length("51")}, []string{"immediate 503 over_capacity"}, "over_capacity"},
-		"an unknown length reserves the limit":               {"", []in{duplex(headers(false))}, []string{"immediate 503 over_capacity"}, "over_capacity"},
-		"a content-length that lied asks the budget again":   {"", []in{length("1"), body(strings.Repeat("x", 51), true)}, []string{early, "immediate 503 over_capacity"}, "over_capacity"},
-		"a repeated content-length is no length":             {"", []in{buffered(headers(false, "content-length", "1", "content-length", "1"))}, []string{"immediate 503 over_capacity"}, "over_capacity"},
-		"STREAMED bodies need no budget":                     {"", []in{mode(procv3.ProcessingMode_STREAMED, headers(false)), body(strings.Repeat("x", 500), true)}, []string{early, "body envoy.lb/k=v"}, ""},
-		"a request without a body needs no budget":           {"", []in{duplex(headers(true))}, []string{final}, ""},
-		"a content-length in range reserves no more than it": {"", []in{length("50"), body(strings.Repeat("x", 50), true)}, []string{early, "body +x-model=m -x-spoof clear envoy.lb/k=v"}, ""},
+		"a reject at the headers replaces their answer":       {"Headers", []in{short}, []string{"immediate 418 teapot"}, "teapot"},
+		"a reject in the body ends a full-duplex request":     {"Body", []in{short, body("x", false), body("y", true)}, []string{"immediate 418 teapot"}, "teapot"},
+		"a reject at the end replaces the held request":       {"End", []in{short, body("x", true)}, []string{"immediate 418 teapot"}, "teapot"},
+		"nothing is answered after a reject":                  {"Headers", []in{short, body("x", true), responseHeaders(true)}, []string{"immediate 418 teapot"}, "teapot"},
+		"a content-length over the limit is 413 at once":      {"", []in{length("101")}, []string{"immediate 413 body_too_large"}, "body_too_large"},
+		"a body over the limit is 413":                        {"", []in{short, body(strings.Repeat("x", 101), false)}, []string{"immediate 413 body_too_large"}, "body_too_large"},
+		"a budget without room is 503":                        {"", []in{length("51")}, []string{"immediate 503 over_capacity"}, "over_capacity"},
+		"an unknown length reserves the limit":                {"", []in{duplex(headers(false))}, []string{"immediate 503 over_capacity"}, "over_capacity"},
+		"a content-length that lied asks the budget again":    {"", []in{length("1"), body(strings.Repeat("x", 51), true)}, []string{early, "immediate 503 over_capacity"}, "over_capacity"},
+		"a repeated content-length is no length":              {"", []in{buffered(headers(false, "content-length", "1", "content-length", "1"))}, []string{"immediate 503 over_capacity"}, "over_capacity"},
+		"STREAMED bodies need no budget":                      {"", []in{mode(procv3.ProcessingMode_STREAMED, headers(false)), body(strings.Repeat("x", 500), true)}, []string{early, "body envoy.lb/k=v"}, ""},
+		"a request without a body needs no budget":            {"", []in{duplex(headers(true))}, []string{final}, ""},
+		"a body in one message is held twice: 503 above half": {"", []in{length("26")}, []string{"immediate 503 over_capacity"}, "over_capacity"},
+		"a body in one message at half the budget is let in":  {"", []in{length("25"), body(strings.Repeat("x", 25), true)}, []string{early, "body +x-model=m -x-spoof clear envoy.lb/k=v"}, ""},
+		"a content-length in range reserves no more than it":  {"", []in{duplex(headers(false, "content-length", "50")), body(strings.Repeat("x", 50), true)}, []string{final, "body \"50B\" end"}, ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

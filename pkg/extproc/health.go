@@ -2,6 +2,9 @@ package extproc
 
 import (
 	"context"
+	"io"
+	"net/http"
+	"strings"
 	"sync"
 
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
@@ -30,6 +33,8 @@ type healthServer struct {
 	stopped chan struct{}
 
 	mu      sync.Mutex
+	ready   bool
+	details []string
 	retired bool
 }
 
@@ -41,12 +46,27 @@ func newHealthServer() *healthServer {
 }
 
 // setReady sets every readiness name, unless the server has retired.
-func (h *healthServer) setReady(ready bool) {
+func (h *healthServer) setReady(ready bool, details ...string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if !h.retired {
+	if h.details = details; !h.retired {
 		h.set(ready)
 	}
+}
+
+// ServeHTTP tells a person what the readiness names say, and why.
+func (h *healthServer) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	h.mu.Lock()
+	ready, text := h.ready, strings.Join(h.details, "\n")
+	h.mu.Unlock()
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if !ready {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		text = "not ready\n" + text
+	} else {
+		text = "ready\n" + text
+	}
+	_, _ = io.WriteString(w, strings.TrimSuffix(text, "\n")+"\n")
 }
 
 // retire turns readiness off for good.
@@ -58,6 +78,7 @@ func (h *healthServer) retire() {
 }
 
 func (h *healthServer) set(ready bool) {
+	h.ready = ready
 	state := healthv1.HealthCheckResponse_NOT_SERVING
 	if ready {
 		state = healthv1.HealthCheckResponse_SERVING

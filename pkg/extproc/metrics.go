@@ -24,9 +24,11 @@ func (s *Server) Collectors(prefix string) []prometheus.Collector {
 	}
 }
 
-// ServeMetrics serves g at /metrics on l until ctx ends. It returns nil then.
-func ServeMetrics(ctx context.Context, l net.Listener, g prometheus.Gatherer) error {
+// servePages serves g at /metrics and readiness at /readyz, on l until ctx ends.
+// It returns nil then.
+func servePages(ctx context.Context, l net.Listener, g prometheus.Gatherer, readiness http.Handler) error {
 	mux := http.NewServeMux()
+	mux.Handle("GET /readyz", readiness)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(g, promhttp.HandlerOpts{MaxRequestsInFlight: 8}))
 	server := &http.Server{
 		Handler:           mux,

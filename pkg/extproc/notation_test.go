@@ -3,6 +3,7 @@ package extproc_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -10,6 +11,7 @@ import (
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/extproc"
+	"github.com/kubectl-infer/kubectl-infer/pkg/header"
 )
 
 // The tests write a conversation as the gateway's messages and, as one string
@@ -85,6 +87,9 @@ func show(a *extprocv3.ProcessingResponse) string {
 		s = "body" + showCommon(r.RequestBody.GetResponse())
 	case *extprocv3.ProcessingResponse_RequestTrailers:
 		s = "trailers"
+		if removed := r.RequestTrailers.GetHeaderMutation().GetRemoveHeaders(); !slices.Equal(removed, header.Owned()) {
+			s += fmt.Sprintf(" removing only %q", removed)
+		}
 	case *extprocv3.ProcessingResponse_ResponseHeaders:
 		s = "response headers" + showCommon(r.ResponseHeaders.GetResponse())
 	case *extprocv3.ProcessingResponse_ResponseBody:

@@ -28,6 +28,11 @@ type Options struct {
 	// CertPath is a folder with tls.crt and tls.key, read again when they
 	// change. When it is empty, TLS uses a certificate made at start.
 	CertPath string
+	// ClientCAFile is a PEM file, read again when it changes. When it is set,
+	// clients on GRPCPort must show a certificate of one of its authorities.
+	ClientCAFile string
+	// TLSMinVersion is "1.2" or "1.3"; "" means 1.3 with CertPath, else 1.2.
+	TLSMinVersion string
 
 	// MaxBodyBytes bounds one request body, BodyBudgetBytes all of them.
 	MaxBodyBytes, BodyBudgetBytes int64
@@ -61,8 +66,10 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.IntVar(&o.MetricsPort, "metrics-port", o.MetricsPort, "port of the metrics page")
 	fs.BoolVar(&o.SecureServing, "secure-serving", o.SecureServing, "serve ext_proc over TLS")
 	fs.StringVar(&o.CertPath, "cert-path", o.CertPath, "folder with tls.crt and tls.key (default: a certificate made at start)")
+	fs.StringVar(&o.ClientCAFile, "client-ca-file", o.ClientCAFile, "PEM file of authorities; clients must show a certificate of one (default: any client)")
+	fs.StringVar(&o.TLSMinVersion, "tls-min-version", o.TLSMinVersion, "lowest TLS version, 1.2 or 1.3 (default: 1.3 with --cert-path, else 1.2, which is all that Envoy offers unasked)")
 	fs.Int64Var(&o.MaxBodyBytes, "max-body-bytes", o.MaxBodyBytes, "largest request body; 413 above")
-	fs.Int64Var(&o.BodyBudgetBytes, "body-budget-bytes", o.BodyBudgetBytes, "request body bytes held at once by all streams; 503 above")
+	fs.Int64Var(&o.BodyBudgetBytes, "body-budget-bytes", o.BodyBudgetBytes, "request body bytes held at once by all streams, where a body counts twice in BUFFERED mode; 503 above")
 	fs.Uint32Var(&o.MaxStreams, "max-streams", o.MaxStreams, "concurrent streams per connection")
 	fs.DurationVar(&o.BodyTimeout, "body-timeout", o.BodyTimeout, "time in which a request body must arrive; 408 after")
 	fs.DurationVar(&o.BodyIdleTimeout, "body-idle-timeout", o.BodyIdleTimeout, "longest pause inside a full-duplex request body; 408 after")
@@ -88,18 +95,23 @@ func (o *Options) Validate() error {
 			return fmt.Errorf("--%s %v: not positive", d.flag, d.value)
 		}
 	}
+	if _, err := o.tlsVersion(); err != nil {
+		return err
+	}
 	switch {
 	case o.MaxBodyBytes <= 0 || o.MaxBodyBytes > 1<<30:
 		return fmt.Errorf("--max-body-bytes %d: not between 1 and 1 GiB", o.MaxBodyBytes)
-	case o.BodyBudgetBytes < o.MaxBodyBytes:
+	case o.BodyBudgetBytes < wholeFactor*o.MaxBodyBytes:
 		return hint.Errorf("raise --body-budget-bytes, or lower --max-body-bytes",
-			"--body-budget-bytes %d: smaller than one body of %d bytes", o.BodyBudgetBytes, o.MaxBodyBytes)
+			"--body-budget-bytes %d: too small for one body of %d bytes, which is held twice in BUFFERED mode", o.BodyBudgetBytes, o.MaxBodyBytes)
 	case o.MaxStreams == 0:
 		return fmt.Errorf("--max-streams 0: no request could be served")
 	case o.DrainWindow < 0 || o.DrainTimeout < 0:
 		return fmt.Errorf("--drain-window %v, --drain-timeout %v: negative", o.DrainWindow, o.DrainTimeout)
 	case o.CertPath != "" && !o.SecureServing:
 		return hint.Errorf("drop one of them", "--cert-path %s: unused with --secure-serving=false", o.CertPath)
+	case o.ClientCAFile != "" && !o.SecureServing:
+		return hint.Errorf("drop one of them", "--client-ca-file %s: unused with --secure-serving=false", o.ClientCAFile)
 	}
 	return nil
 }

@@ -5,6 +5,10 @@ import (
 	"strconv"
 )
 
+// wholeFactor is how many times a body that comes in one message is held: while
+// it is decoded, gRPC has its frames and we have the message.
+const wholeFactor = 2
+
 // reserve takes the body's memory from the budget before the first byte of it
 // arrives. STREAMED bodies are never held.
 func (c *Conversation) reserve(r *Request) error {
@@ -27,6 +31,9 @@ func (c *Conversation) grow(n int64) error {
 			Status: http.StatusRequestEntityTooLarge, Reason: "body_too_large",
 			Message: "the request body is larger than " + strconv.FormatInt(c.maxBody, 10) + " bytes",
 		}
+	}
+	if c.requestMode.whole() {
+		n *= wholeFactor
 	}
 	if n <= c.reserved {
 		return nil

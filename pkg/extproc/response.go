@@ -35,9 +35,13 @@ func bodyAnswer(d Decision) *answer {
 	}
 }
 
+// trailersAnswer removes our headers' names from the trailers, too: a server may
+// take trailers for headers (RFC 9110, 6.5.1 lets it merge what it knows).
 func trailersAnswer(d Decision) *answer {
 	return &answer{
-		Response:        &extprocv3.ProcessingResponse_RequestTrailers{RequestTrailers: &extprocv3.TrailersResponse{}},
+		Response: &extprocv3.ProcessingResponse_RequestTrailers{RequestTrailers: &extprocv3.TrailersResponse{
+			HeaderMutation: &extprocv3.HeaderMutation{RemoveHeaders: header.Owned()},
+		}},
 		DynamicMetadata: dynamicMetadata(d.Metadata),
 	}
 }

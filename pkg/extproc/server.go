@@ -64,6 +64,7 @@ func Listen(opts Options, log *slog.Logger, open func(context.Context) Processor
 
 func (s *Server) grpcOptions() ([]grpc.ServerOption, error) {
 	out := []grpc.ServerOption{
+		grpc.ForceServerCodecV2(newCodec()),
 		grpc.MaxRecvMsgSize(int(s.opts.MaxBodyBytes) + messageOverhead),
 		grpc.MaxConcurrentStreams(s.opts.MaxStreams),
 		// Envoy's keepalive pings must not be taken for abuse.
@@ -75,7 +76,7 @@ func (s *Server) grpcOptions() ([]grpc.ServerOption, error) {
 	if !s.opts.SecureServing {
 		return out, nil
 	}
-	config, err := tlsConfig(s.opts.CertPath, time.Now)
+	config, err := tlsConfig(&s.opts, time.Now)
 	if err != nil {
 		return nil, err
 	}
@@ -112,9 +113,10 @@ func (s *Server) Addresses() (extProc, health, metrics string) {
 	return s.onGRPC.Addr().String(), s.onHealth.Addr().String(), s.onMetric.Addr().String()
 }
 
-// SetReady tells the health services whether requests may be sent here. It has
-// no effect once the server drains.
-func (s *Server) SetReady(ready bool) { s.health.setReady(ready) }
+// SetReady tells the health services whether requests may be sent here; the page
+// /readyz beside the metrics shows the details, one a line. It has no effect on
+// the services once the server drains.
+func (s *Server) SetReady(ready bool, details ...string) { s.health.setReady(ready, details...) }
 
 // Run serves until ctx ends, then drains (see the package comment) and returns
 // nil. It returns an error when a socket fails before. Call it once.
@@ -124,7 +126,8 @@ func (s *Server) Run(ctx context.Context, metrics prometheus.Gatherer) error {
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	failed := make(chan error, 3)
 	serve := func(what string, run func() error) {
-		if err := run(); err != nil {
+		// Serve says so when the stop was faster than its start.
+		if err := run(); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 			failed <- fmt.Errorf("serve %s: %w", what, err)
 			return
 		}
@@ -132,7 +135,7 @@ func (s *Server) Run(ctx context.Context, metrics prometheus.Gatherer) error {
 	}
 	go serve("ext_proc", func() error { return s.grpc.Serve(s.onGRPC) })
 	go serve("health", func() error { return s.plain.Serve(s.onHealth) })
-	go serve("metrics", func() error { return ServeMetrics(serving, s.onMetric, metrics) })
+	go serve("metrics", func() error { return servePages(serving, s.onMetric, metrics, s.health) })
 
 	var errs []error
 	running := 3

@@ -285,6 +285,27 @@ func TestAResetFreesTheBody(t *testing.T) {
 	}
 }
 
+func TestReadinessPage(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(*extproc.Options) {})
+	page := func() string {
+		r, err := http.Get("http://" + s.page + "/readyz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = r.Body.Close() }()
+		text, _ := io.ReadAll(r.Body)
+		return r.Status[:3] + " " + string(text)
+	}
+	if got := page(); got != "503 not ready\n" {
+		t.Errorf("at the start: %q", got)
+	}
+	s.SetReady(true, "a detail", "another")
+	if got := page(); got != "200 ready\na detail\nanother\n" {
+		t.Errorf("ready: %q", got)
+	}
+}
+
 func TestHealthPort(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(*extproc.Options) {})

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"fmt"
 	"math/big"
 	"os"
@@ -17,56 +18,130 @@ import (
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 )
 
-// tlsConfig serves the certificate in folder, or one made here when folder is
-// empty. TLS 1.2 is allowed because it is what Envoy offers upstream by default.
-func tlsConfig(folder string, now func() time.Time) (*tls.Config, error) {
-	if folder == "" {
+// tlsVersion is the lowest version to accept. TLS 1.3 is the rule. Without
+// certificate files the gateway was not set up for us either, and Envoy by
+// itself offers its upstreams no more than TLS 1.2: there 1.2 is accepted.
+func (o *Options) tlsVersion() (uint16, error) {
+	switch {
+	case o.TLSMinVersion == "1.3" || o.TLSMinVersion == "" && o.CertPath != "":
+		return tls.VersionTLS13, nil
+	case o.TLSMinVersion == "1.2" || o.TLSMinVersion == "":
+		return tls.VersionTLS12, nil
+	}
+	return 0, fmt.Errorf("--tls-min-version %q: neither 1.2 nor 1.3", o.TLSMinVersion)
+}
+
+// tlsConfig serves the certificate files of o, or a certificate made here when
+// it names none. Files are read again when they change.
+func tlsConfig(o *Options, now func() time.Time) (*tls.Config, error) {
+	version, err := o.tlsVersion()
+	if err != nil {
+		return nil, err
+	}
+	config := &tls.Config{MinVersion: version, NextProtos: []string{"h2"}}
+	if o.CertPath == "" {
 		cert, err := selfSigned(now())
 		if err != nil {
 			return nil, fmt.Errorf("make self-signed certificate: %w", err)
 		}
-		return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}, nil
+		config.Certificates = []tls.Certificate{cert}
+	} else {
+		pair := keyPair(filepath.Join(o.CertPath, "tls.crt"), filepath.Join(o.CertPath, "tls.key"))
+		if _, err := pair.get(); err != nil {
+			return nil, hint.Wrap(fmt.Errorf("load certificate: %w", err), "mount a secret of type kubernetes.io/tls at --cert-path")
+		}
+		config.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return pair.get() }
 	}
-	files := &certFiles{
-		cert: filepath.Join(folder, "tls.crt"),
-		key:  filepath.Join(folder, "tls.key"),
+	if o.ClientCAFile == "" {
+		return config, nil
 	}
-	if _, err := files.get(nil); err != nil {
-		return nil, hint.Wrap(err, "mount a secret of type kubernetes.io/tls at --cert-path")
-	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: files.get}, nil
+	return config, requireClients(config, o.ClientCAFile)
 }
 
-// certFiles is a certificate that follows its files.
-type certFiles struct {
-	cert, key string
-
-	mu      sync.Mutex
-	loaded  *tls.Certificate
-	changed time.Time
+// requireClients lets in only clients with a certificate of file's authorities.
+func requireClients(config *tls.Config, file string) error {
+	authorities := &followed[*x509.CertPool]{files: []string{file}, load: func() (*x509.CertPool, error) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(text) {
+			return nil, errors.New("no certificate in " + file)
+		}
+		return pool, nil
+	}}
+	if _, err := authorities.get(); err != nil {
+		return hint.Wrap(fmt.Errorf("load client authorities: %w", err), "name a PEM file in --client-ca-file")
+	}
+	config.ClientAuth = tls.RequireAndVerifyClientCert
+	base := config.Clone()
+	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		pool, err := authorities.get()
+		if err != nil {
+			return nil, err
+		}
+		now := base.Clone()
+		now.ClientCAs = pool
+		return now, nil
+	}
+	return nil
 }
 
-// get returns the certificate, read again when its file has a new time. A pair
-// that does not load, such as one half written, leaves the last good one.
-func (f *certFiles) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+func keyPair(cert, key string) *followed[*tls.Certificate] {
+	return &followed[*tls.Certificate]{files: []string{cert, key}, load: func() (*tls.Certificate, error) {
+		pair, err := tls.LoadX509KeyPair(cert, key)
+		return &pair, err
+	}}
+}
+
+// followed is what files hold, read again when one of them has a new time. What
+// does not load, such as files half written, leaves the last good value.
+type followed[T any] struct {
+	files []string
+	load  func() (T, error)
+
+	mu     sync.Mutex
+	loaded bool
+	times  []time.Time
+	value  T
+}
+
+func (f *followed[T]) get() (T, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	info, err := os.Stat(f.cert)
-	if err == nil && f.loaded != nil && info.ModTime().Equal(f.changed) {
-		return f.loaded, nil
+	times, err := f.changed()
+	if err == nil && times == nil {
+		return f.value, nil
 	}
-	var pair tls.Certificate
+	var value T
 	if err == nil {
-		pair, err = tls.LoadX509KeyPair(f.cert, f.key)
+		value, err = f.load()
 	}
-	if err != nil {
-		if f.loaded != nil {
-			return f.loaded, nil
+	switch {
+	case err == nil:
+		f.value, f.times, f.loaded = value, times, true
+	case f.loaded:
+		err = nil
+	}
+	return f.value, err
+}
+
+// changed returns the files' times, nil when they are those of the value.
+func (f *followed[T]) changed() ([]time.Time, error) {
+	times, same := make([]time.Time, len(f.files)), f.loaded
+	for i, file := range f.files {
+		info, err := os.Stat(file)
+		if err != nil {
+			return nil, err
 		}
-		return nil, fmt.Errorf("load certificate: %w", err)
+		times[i] = info.ModTime()
+		same = same && times[i].Equal(f.times[i])
 	}
-	f.loaded, f.changed = &pair, info.ModTime()
-	return f.loaded, nil
+	if same {
+		return nil, nil
+	}
+	return times, nil
 }
 
 func selfSigned(now time.Time) (tls.Certificate, error) {
