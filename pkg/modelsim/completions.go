@@ -39,15 +39,16 @@ type chatMessage struct {
 	Content *string `json:"content,omitempty"`
 }
 
-// conversation is one completion request on its way.
+// conversation is one completion request on its way. Choice i is jobs[i] and
+// seqs[i].
 type conversation struct {
 	*Server
 	req   completionRequest
 	chat  bool
 	model string
 	id    string
-	job   Job
-	seq   *Sequence
+	jobs  []Job
+	seqs  []*Sequence
 	wake  <-chan struct{}
 }
 
@@ -61,81 +62,99 @@ func (s *Server) complete(chat bool) http.HandlerFunc {
 		n := s.requests.Add(1)
 		req, err := parseRequest(body, chat)
 		if err != nil {
-			writeError(w, http.StatusBadRequest, typeBadRequest, err.Error())
+			writeRefusal(w, err)
 			return
 		}
 		model, adapter, ok := s.models.resolve(req.Model)
 		if !ok {
-			writeError(w, http.StatusNotFound, typeNotFound, fmt.Sprintf("The model `%s` does not exist.", req.Model))
+			writeErrorOf(w, http.StatusNotFound, typeNotFound, "model", fmt.Sprintf("The model `%s` does not exist.", req.Model))
 			return
 		}
-		job, err := s.cfg.plan(n, adapter, req, chat)
+		jobs, err := s.cfg.plan(n, adapter, req, chat)
 		if err != nil {
-			writeError(w, http.StatusBadRequest, typeBadRequest, err.Error())
+			writeRefusal(w, err)
 			return
 		}
-		if s.loop.currentFaults().fail(s.cfg.Seed, n, job.Model) {
+		if s.loop.currentFaults().fail(s.cfg.Seed, n, jobs[0].Model) {
 			writeError(w, http.StatusInternalServerError, typeInternal, "injected fault: errorRate")
 			return
 		}
-		c := conversation{Server: s, req: req, chat: chat, model: model, job: job, id: s.replyID(n, chat)}
+		c := conversation{Server: s, req: req, chat: chat, model: model, jobs: jobs, id: s.replyID(n, chat)}
 		c.run(w, r)
 	}
 }
 
-// run submits the job and answers as it progresses; a client that leaves takes
-// its request out of the batch.
+// run submits the jobs and answers as they progress; a client that leaves
+// takes its request out of the batch.
 func (c *conversation) run(w http.ResponseWriter, r *http.Request) {
 	var err error
-	if c.seq, c.wake, err = c.loop.submit(c.job); err != nil {
+	if c.seqs, c.wake, err = c.loop.submit(c.jobs); err != nil {
 		writeError(w, http.StatusServiceUnavailable, typeUnavailable, err.Error())
 		return
 	}
-	defer c.loop.leave(c.seq)
+	defer c.loop.leave(c.seqs)
 	if c.req.Stream {
 		c.stream(w, r)
 		return
 	}
-	for c.loop.progress(c.seq) < c.job.OutputTokens {
+	for !c.finished(c.loop.progress(c.seqs)) {
 		select {
 		case <-c.wake:
 		case <-r.Context().Done():
 			return
 		}
 	}
-	text := c.cfg.answer(c.job.Adapter).words(0, c.job.OutputTokens)
-	whole := choice{FinishReason: &c.job.FinishReason}
 	object := "text_completion"
 	if c.chat {
-		object, whole.Message = "chat.completion", &chatMessage{Role: "assistant", Content: &text}
-	} else {
-		whole.Text = &text
+		object = "chat.completion"
 	}
-	writeJSON(w, http.StatusOK, c.reply(object, c.usage(), whole))
+	choices := make([]choice, len(c.jobs))
+	for i := range c.jobs {
+		text := c.text().words(0, c.jobs[i].OutputTokens)
+		choices[i] = choice{Index: i, FinishReason: &c.jobs[i].FinishReason}
+		if c.chat {
+			choices[i].Message = &chatMessage{Role: "assistant", Content: &text}
+		} else {
+			choices[i].Text = &text
+		}
+	}
+	writeJSON(w, http.StatusOK, c.reply(object, c.usage(), choices...))
 }
 
-// stream answers in server-sent events, one chunk for each time the sequence
-// has progressed.
+// finished tells whether every choice has all its tokens.
+func (c *conversation) finished(emitted []int) bool {
+	for i, n := range emitted {
+		if n < c.jobs[i].OutputTokens {
+			return false
+		}
+	}
+	return true
+}
+
+// stream answers in server-sent events, one chunk for each time a choice has
+// progressed.
 func (c *conversation) stream(w http.ResponseWriter, r *http.Request) {
-	text, sent := c.cfg.answer(c.job.Adapter), 0
+	text, sent := c.text(), make([]int, len(c.jobs))
 	out := &eventStream{w: w, rc: http.NewResponseController(w), timeout: c.cfg.WriteTimeout}
-	for sent < c.job.OutputTokens {
+	for open := false; !c.finished(sent); {
 		select {
 		case <-c.wake:
 		case <-r.Context().Done():
 			return
 		}
-		now := c.loop.progress(c.seq)
-		if now == sent {
-			continue
-		}
-		if sent == 0 {
-			c.open(out)
-		}
-		piece := text.words(sent, now)
-		sent = now
-		if out.send(c.chunk(piece, sent == c.job.OutputTokens)); out.err != nil {
-			return
+		for i, now := range c.loop.progress(c.seqs) {
+			if now == sent[i] {
+				continue
+			}
+			if !open {
+				c.open(out)
+				open = true
+			}
+			piece := text.words(sent[i], now)
+			sent[i] = now
+			if out.send(c.chunk(i, piece, now == c.jobs[i].OutputTokens)); out.err != nil {
+				return
+			}
 		}
 	}
 	if o := c.req.StreamOptions; o != nil && o.IncludeUsage {
@@ -144,23 +163,23 @@ func (c *conversation) stream(w http.ResponseWriter, r *http.Request) {
 	out.write("data: [DONE]\n\n")
 }
 
-// open sends the headers, and the role that begins a chat answer.
+// open sends the headers, and the role that begins each choice of a chat.
 func (c *conversation) open(out *eventStream) {
 	out.w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
 	out.w.WriteHeader(http.StatusOK)
-	if c.chat {
+	for i := 0; c.chat && i < len(c.jobs); i++ {
 		empty := ""
-		out.send(c.reply(c.chunkObject(), nil, choice{Delta: &chatMessage{Role: "assistant", Content: &empty}}))
+		out.send(c.reply(c.chunkObject(), nil, choice{Index: i, Delta: &chatMessage{Role: "assistant", Content: &empty}}))
 	}
 }
 
-func (c *conversation) chunk(piece string, last bool) reply {
-	part := choice{Text: &piece}
+func (c *conversation) chunk(i int, piece string, last bool) reply {
+	part := choice{Index: i, Text: &piece}
 	if c.chat {
-		part = choice{Delta: &chatMessage{Content: &piece}}
+		part = choice{Index: i, Delta: &chatMessage{Content: &piece}}
 	}
 	if last {
-		part.FinishReason = &c.job.FinishReason
+		part.FinishReason = &c.jobs[i].FinishReason
 	}
 	return c.reply(c.chunkObject(), nil, part)
 }
@@ -172,18 +191,27 @@ func (c *conversation) chunkObject() string {
 	return "text_completion"
 }
 
+// text is what every choice says, each to its own length.
+func (c *conversation) text() answer { return c.cfg.answer(c.jobs[0].Adapter) }
+
 func (c *conversation) reply(object string, u *usage, choices ...choice) reply {
 	if choices == nil {
 		choices = []choice{}
 	}
-	return reply{ID: c.id, Object: object, Created: c.seq.Arrived.Unix(), Model: c.model, Choices: choices, Usage: u}
+	return reply{ID: c.id, Object: object, Created: c.seqs[0].Arrived.Unix(), Model: c.model, Choices: choices, Usage: u}
 }
 
+// usage counts each prompt once, however many choices it has.
 func (c *conversation) usage() *usage {
-	return &usage{
-		PromptTokens: c.job.PromptTokens, CompletionTokens: c.job.OutputTokens,
-		TotalTokens: c.job.PromptTokens + c.job.OutputTokens,
+	var u usage
+	for i, job := range c.jobs {
+		if i%c.req.choices() == 0 {
+			u.PromptTokens += job.PromptTokens
+		}
+		u.CompletionTokens += job.OutputTokens
 	}
+	u.TotalTokens = u.PromptTokens + u.CompletionTokens
+	return &u
 }
 
 // readBody reads a request's body within its own limit and the budget of all;

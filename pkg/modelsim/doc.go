@@ -52,7 +52,7 @@
 //
 // # Where it differs from vLLM
 //
-// One choice and one prompt per request (others get 400). LoRA endpoints need
+// Prompts times n may not exceed --max-num-seqs. LoRA endpoints need
 // no VLLM_ALLOW_RUNTIME_LORA_UPDATING. vllm:lora_requests_info is one series,
 // where vLLM leaves every old label set behind. Unknown flags are noted once on
 // stderr and ignored. $POD_IP is bound before --host, since sandbox Pods share

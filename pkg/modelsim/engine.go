@@ -40,13 +40,17 @@ type Job struct {
 // read under the same lock that guards it.
 type Sequence struct {
 	Job
-	Arrived, FirstToken, Finished time.Time
-	Emitted                       int // tokens so far
+	Arrived, Started, FirstToken, Finished time.Time
+
+	Cached  int // prompt tokens found in the prefix cache
+	Emitted int // tokens so far
 
 	id         uint64
 	prefilling bool
 	prefillEnd time.Duration
 	blocks     int
+
+	lastToken time.Time
 
 	slow   float64 // its own slowness beside the server's, at least 1
 	hung   bool
@@ -59,14 +63,17 @@ type EventKind int
 
 // What Advance reports.
 const (
-	EventToken    EventKind = iota + 1 // one more token; the first when Emitted was 0
+	EventToken    EventKind = iota + 1 // one more token
 	EventFinished                      // the last token was emitted just before
 )
 
-// Event is one thing that happened, in order of time.
+// Event is one thing that happened, in order of time. Seq may have moved on
+// since.
 type Event struct {
 	Seq  *Sequence
 	Kind EventKind
+	Nth  int           // which token, from 1
+	Gap  time.Duration // since the token before; 0 for the first
 }
 
 // Load is a snapshot of the engine's queues.
@@ -252,7 +259,12 @@ func (e *Engine) finishPrefills(events []Event) []Event {
 
 func (e *Engine) emit(events []Event, s *Sequence) []Event {
 	s.Emitted++
-	events = append(events, Event{Seq: s, Kind: EventToken})
+	token := Event{Seq: s, Kind: EventToken, Nth: s.Emitted}
+	if s.Emitted > 1 {
+		token.Gap = e.wall.Sub(s.lastToken)
+	}
+	s.lastToken = e.wall
+	events = append(events, token)
 	if s.Emitted == s.OutputTokens {
 		s.Finished = e.wall
 		events = append(events, Event{Seq: s, Kind: EventFinished})
@@ -308,12 +320,13 @@ func (e *Engine) admit() {
 }
 
 func (e *Engine) start(s *Sequence) {
-	cached := min(e.cache.hits(s.Blocks)*e.cfg.BlockSize, s.PromptTokens)
+	s.Started = e.wall
+	s.Cached = min(e.cache.hits(s.Blocks)*e.cfg.BlockSize, s.PromptTokens)
 	e.cache.add(s.Blocks)
 	e.running = append(e.running, s)
 	e.usedBlocks += s.blocks
 	s.prefilling, s.slow = true, 1
-	s.prefillEnd = e.now + max(1, e.cfg.prefill(s.id, s.PromptTokens-cached, e.load(len(e.running))))
+	s.prefillEnd = e.now + max(1, e.cfg.prefill(s.id, s.PromptTokens-s.Cached, e.load(len(e.running))))
 	e.afflict(s)
 }
 

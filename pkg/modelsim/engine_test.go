@@ -310,3 +310,18 @@ func TestPrefixBlocksMatchOnlyFromTheStart(t *testing.T) {
 		t.Errorf("a full cache kept its oldest block; it holds %d", len(c.held))
 	}
 }
+
+func TestATokenOfALateTickIsStillTheFirst(t *testing.T) {
+	t.Parallel()
+	s := newScript(t, quietConfig())
+	s.submit("a", oneJob())
+	var got []string
+	for _, ev := range s.e.Advance(s.start.Add(time.Second)) {
+		if ev.Kind == EventToken {
+			got = append(got, fmt.Sprint(ev.Nth, " after ", ev.Gap))
+		}
+	}
+	if want := []string{"1 after 0s", "2 after 10ms", "3 after 10ms"}; !slices.Equal(got, want) {
+		t.Errorf("tokens %q, want %q", got, want)
+	}
+}

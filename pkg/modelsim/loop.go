@@ -7,7 +7,7 @@ import (
 
 // observer is told what the engine did, in order, under the loop's lock.
 type observer interface {
-	token(s *Sequence, first bool)
+	token(ev Event)
 	finished(s *Sequence)
 	aborted()
 }
@@ -52,7 +52,7 @@ func (l *loop) advance() time.Time {
 	for _, ev := range l.engine.Advance(now) {
 		switch ev.Kind {
 		case EventToken:
-			l.seen.token(ev.Seq, ev.Seq.Emitted == 1)
+			l.seen.token(ev)
 		case EventFinished:
 			l.seen.finished(ev.Seq)
 		}
@@ -73,38 +73,53 @@ func (l *loop) arm() {
 	l.timer.Reset(max(0, time.Until(at)))
 }
 
-// submit hands a job to the engine. The channel gets a value whenever the
-// sequence has made progress since it was last read.
-func (l *loop) submit(j Job) (*Sequence, <-chan struct{}, error) {
+// submit hands the jobs of one request to the engine, all or none. The channel
+// gets a value whenever one of them has made progress since it was last read.
+func (l *loop) submit(jobs []Job) ([]*Sequence, <-chan struct{}, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	seq, err := l.engine.Submit(l.advance(), j)
-	if err != nil {
-		return nil, nil, err
+	now := l.advance()
+	seqs, wake := make([]*Sequence, 0, len(jobs)), make(chan struct{}, 1)
+	for _, j := range jobs {
+		seq, err := l.engine.Submit(now, j)
+		if err != nil {
+			for _, s := range seqs {
+				delete(l.wake, s)
+				l.engine.Abort(s)
+			}
+			l.arm()
+			return nil, nil, err
+		}
+		l.wake[seq] = wake
+		seqs = append(seqs, seq)
 	}
-	wake := make(chan struct{}, 1)
-	l.wake[seq] = wake
 	l.arm()
-	return seq, wake, nil
+	return seqs, wake, nil
 }
 
-// leave ends the caller's interest in seq; an unfinished one is aborted.
-func (l *loop) leave(seq *Sequence) {
+// leave ends the caller's interest in seqs; unfinished ones are aborted.
+func (l *loop) leave(seqs []*Sequence) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.advance()
-	delete(l.wake, seq)
-	if l.engine.Abort(seq) {
-		l.seen.aborted()
+	for _, seq := range seqs {
+		delete(l.wake, seq)
+		if l.engine.Abort(seq) {
+			l.seen.aborted()
+		}
 	}
 	l.arm()
 }
 
-// progress is the number of tokens seq has so far.
-func (l *loop) progress(seq *Sequence) int {
+// progress is the number of tokens each of seqs has so far.
+func (l *loop) progress(seqs []*Sequence) []int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return seq.Emitted
+	emitted := make([]int, len(seqs))
+	for i, seq := range seqs {
+		emitted[i] = seq.Emitted
+	}
+	return emitted
 }
 
 func (l *loop) load() Load {

@@ -2,9 +2,17 @@ package modelsim
 
 import (
 	"fmt"
+	"math"
+	"os"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
 )
 
 // page is the metrics page without comments.
@@ -56,21 +64,69 @@ func TestMetricsAreVLLMs(t *testing.T) {
 	})
 }
 
-func TestHistogramEdgesAreVLLMs(t *testing.T) {
-	inBubble(t, nil, func(t *testing.T, ts *testServer) {
-		got := page(ts)
-		for name, edges := range map[string]string{
-			"time_to_first_token_seconds":           "0.001 0.005 0.01 0.02 0.04 0.06 0.08 0.1 0.25 0.5 0.75 1 2.5 5 7.5 10 20 40 80 160 640 2560 +Inf",
-			"request_time_per_output_token_seconds": "0.01 0.025 0.05 0.075 0.1 0.15 0.2 0.3 0.4 0.5 0.75 1 2.5 5 7.5 10 20 40 80 +Inf",
-			"e2e_request_latency_seconds":           "0.3 0.5 0.8 1 1.5 2 2.5 5 10 15 20 30 40 50 60 120 240 480 960 1920 7680 +Inf",
-		} {
-			var found []string
-			for _, m := range regexp.MustCompile(`vllm:`+name+`_bucket\{.*le="([^"]+)"`).FindAllStringSubmatch(got, -1) {
-				found = append(found, m[1])
+// metricRow is a row of the table in docs/simulator.md: labels and edges as
+// they stand there, sorted and separated by spaces.
+type metricRow struct{ kind, labels, edges string }
+
+// table reads the rows of docs/simulator.md that begin with a metric's name,
+// and resolves the names of edges by the table below it.
+func table(t *testing.T) map[string]metricRow {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/simulator.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, edges := map[string]metricRow{}, map[string]string{"": ""}
+	for line := range strings.Lines(string(text)) {
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+		for i, c := range cells {
+			cells[i] = strings.Trim(strings.TrimSpace(c), "`")
+		}
+		switch {
+		case len(cells) == 5 && (strings.HasPrefix(cells[0], "vllm:") || strings.HasPrefix(cells[0], "http_")):
+			rows[cells[0]] = metricRow{cells[1], cells[2], cells[3]}
+		case len(cells) == 2:
+			edges[cells[0]] = cells[1]
+		}
+	}
+	for name, row := range rows {
+		named, ok := edges[row.edges]
+		if !ok {
+			t.Errorf("%s: edges %q are in no table", name, row.edges)
+		}
+		row.edges = named
+		rows[name] = row
+	}
+	return rows
+}
+
+// TestMetricsFollowTheTable holds the page against docs/simulator.md, which
+// holds vLLM's names, types, labels and edges, and the other way round.
+func TestMetricsFollowTheTable(t *testing.T) {
+	change := func(c *Config) { c.EnableLoRA, c.Adapters, c.MaxModelLen = true, []Adapter{{Name: "travel"}}, 4096 }
+	inBubble(t, change, func(t *testing.T, ts *testServer) {
+		ts.do("POST", "/v1/completions", `{"prompt":"x","max_tokens":3}`)
+		parser := expfmt.NewTextParser(model.UTF8Validation)
+		families, err := parser.TextToMetricFamilies(ts.do("GET", "/metrics", "").Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]metricRow{}
+		for name, family := range families {
+			var labels, edges []string
+			for _, l := range family.Metric[0].Label {
+				labels = append(labels, l.GetName())
 			}
-			if strings.Join(found, " ") != edges {
-				t.Errorf("%s has the edges %v", name, found)
+			for _, b := range family.Metric[0].GetHistogram().GetBucket() {
+				if !math.IsInf(b.GetUpperBound(), 1) {
+					edges = append(edges, strconv.FormatFloat(b.GetUpperBound(), 'f', -1, 64))
+				}
 			}
+			slices.Sort(labels)
+			got[name] = metricRow{strings.ToLower(family.GetType().String()), strings.Join(labels, " "), strings.Join(edges, " ")}
+		}
+		if diff := cmp.Diff(table(t), got, cmp.AllowUnexported(metricRow{})); diff != "" {
+			t.Errorf("docs/simulator.md and the page differ (-table +page):\n%s", diff)
 		}
 	})
 }
@@ -82,7 +138,7 @@ func TestGaugesShowWhatRuns(t *testing.T) {
 	inBubble(t, change, func(t *testing.T, ts *testServer) {
 		for _, name := range []string{"a", "b", "a"} {
 			job := Job{Adapter: name, PromptTokens: 16 * 819, OutputTokens: 1}
-			if _, _, err := ts.loop.submit(job); err != nil {
+			if _, _, err := ts.loop.submit([]Job{job}); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -2,9 +2,11 @@ package modelsim
 
 import (
 	"cmp"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 )
 
@@ -57,91 +59,147 @@ func (c *content) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// parseRequest reads a body. Its errors are for the client.
+// refusal is an answer of 400, in vLLM's words where it has some.
+type refusal struct {
+	kind, param, message string
+}
+
+func (r *refusal) Error() string { return r.message }
+
+// malformed is a body that vLLM's request schema refuses.
+func malformed(param, format string, args ...any) error {
+	return &refusal{typeSchema, param, fmt.Sprintf(format, args...)}
+}
+
+// invalid is a well-formed request with a value that cannot be.
+func invalid(param, format string, args ...any) error {
+	return &refusal{typeBadRequest, param, fmt.Sprintf(format, args...)}
+}
+
+// parseRequest reads a body. Its errors are refusals.
 func parseRequest(body []byte, chat bool) (completionRequest, error) {
 	var req completionRequest
 	if err := json.Unmarshal(body, &req); err != nil {
-		return req, fmt.Errorf("the body is not the JSON of a completion request: %w", err)
+		return req, malformed("", "the body is not the JSON of a completion request: %v", err)
 	}
 	switch {
 	case chat && len(req.Messages) == 0:
-		return req, errors.New("'messages' must have at least one message")
+		return req, malformed("messages", "'messages' must have at least one message")
 	case !chat && len(req.Prompt) == 0:
-		return req, errors.New("'prompt' is required")
-	case req.N != nil && *req.N != 1:
-		return req, errors.New("this server answers one choice: 'n' must be 1")
-	case req.limit() < 1 && req.limit() != noLimit:
-		return req, fmt.Errorf("max_tokens must be at least 1, got %d", req.limit())
+		return req, malformed("prompt", "'prompt' is required")
 	case req.StreamOptions != nil && !req.Stream:
-		return req, errors.New("stream options can only be defined when 'stream' is true")
+		return req, malformed("stream_options", "Stream options can only be defined when `stream=True`.")
+	case req.choices() < 1:
+		return req, invalid("n", "n must be at least 1, got %d.", req.choices())
+	case req.limit() < 1 && req.limit() != noLimit:
+		return req, invalid("max_tokens", "max_tokens must be at least 1, got %d.", req.limit())
 	}
 	return req, nil
 }
 
-const noLimit = -1
+// choices is how many answers each prompt gets.
+func (r completionRequest) choices() int {
+	if r.N == nil {
+		return 1
+	}
+	return *r.N
+}
 
-// limit is the most tokens the client wants, noLimit when it did not say.
+const noLimit = math.MinInt
+
+// limit is the longest answer the client wants, noLimit if it does not say.
 func (r completionRequest) limit() int {
-	for _, n := range []*int{r.MaxCompletionTokens, r.MaxTokens} {
-		if n != nil {
-			return max(*n, noLimit+1)
-		}
+	switch {
+	case r.MaxCompletionTokens != nil:
+		return *r.MaxCompletionTokens
+	case r.MaxTokens != nil:
+		return *r.MaxTokens
 	}
 	return noLimit
 }
 
-// text is the prompt as the prefix cache sees it. Token ids stand for
-// themselves: one per token, padded to the simulator's bytes per token.
-func (r completionRequest) text(chat bool) (string, error) {
+// prompts are the texts to answer: one for a chat, else one or several, as
+// strings or as lists of token ids. An id becomes four bytes, the simulator's
+// bytes per token.
+func (r completionRequest) prompts(chat bool) ([]string, error) {
 	if chat {
 		var b strings.Builder
 		for _, m := range r.Messages {
 			b.WriteString(m.Role + ": " + string(m.Content) + "\n")
 		}
-		return b.String(), nil
+		return []string{b.String()}, nil
 	}
 	var one string
 	if json.Unmarshal(r.Prompt, &one) == nil {
-		return one, nil
+		return []string{one}, nil
 	}
 	var list []string
-	if json.Unmarshal(r.Prompt, &list) == nil && len(list) == 1 {
-		return list[0], nil
+	if json.Unmarshal(r.Prompt, &list) == nil && len(list) > 0 {
+		return list, nil
 	}
 	var ids []uint32
 	if json.Unmarshal(r.Prompt, &ids) == nil && len(ids) > 0 {
-		b := make([]byte, 0, len(ids)*bytesPerToken)
-		for _, id := range ids {
-			b = append(b, byte(id), byte(id>>8), byte(id>>16), byte(id>>24))
-		}
-		return string(b), nil
+		return []string{fromIDs(ids)}, nil
 	}
-	return "", errors.New("'prompt' must be one string or one list of token ids")
+	var lists [][]uint32
+	if json.Unmarshal(r.Prompt, &lists) != nil || len(lists) == 0 {
+		return nil, malformed("prompt", "'prompt' must be a string, a list of token ids, or a list of either")
+	}
+	texts := make([]string, len(lists))
+	for i, ids := range lists {
+		texts[i] = fromIDs(ids)
+	}
+	return texts, nil
 }
 
-// plan turns a request into a job. Its errors are for the client.
-func (c Config) plan(n uint64, adapter string, req completionRequest, chat bool) (Job, error) {
-	text, err := req.text(chat)
+func fromIDs(ids []uint32) string {
+	b := make([]byte, 0, len(ids)*bytesPerToken)
+	for _, id := range ids {
+		b = binary.LittleEndian.AppendUint32(b, id)
+	}
+	return string(b)
+}
+
+// plan turns request number n into jobs, one for each choice: all choices of
+// the first prompt, then those of the next. Its errors are refusals.
+func (c Config) plan(n uint64, adapter string, req completionRequest, chat bool) ([]Job, error) {
+	texts, err := req.prompts(chat)
 	if err != nil {
-		return Job{}, err
+		return nil, err
 	}
-	job := Job{Request: n, Model: cmp.Or(req.Model, c.ServedNames[0]), Adapter: adapter, PromptTokens: max(1, tokenCount(text))}
-	room := c.MaxModelLen - job.PromptTokens
+	if req.choices() > c.MaxNumSeqs/len(texts) {
+		return nil, invalid("n", "%d prompts with n = %d are more than the %d choices this server runs at once", len(texts), req.choices(), c.MaxNumSeqs)
+	}
+	var jobs []Job
+	for _, text := range texts {
+		job := Job{
+			Request: n, Model: cmp.Or(req.Model, c.ServedNames[0]), Adapter: adapter,
+			PromptTokens: max(1, tokenCount(text)), Blocks: prefixBlocks(adapter, text, c.BlockSize),
+		}
+		room := c.MaxModelLen - job.PromptTokens
+		if room < max(req.limit(), 1) {
+			return nil, invalid("", "This model's maximum context length is %d tokens. However, you requested %d tokens (%d in the prompt, %d for the answer).",
+				c.MaxModelLen, job.PromptTokens+max(req.limit(), 0), job.PromptTokens, max(req.limit(), 0))
+		}
+		for range req.choices() {
+			c.length(&job, mix(uint64(len(jobs)))^mix(0)^n, req, room)
+			jobs = append(jobs, job)
+		}
+	}
+	return jobs, nil
+}
+
+// length draws how long an answer gets, by its number, and why it ends.
+func (c Config) length(job *Job, number uint64, req completionRequest, room int) {
 	limit := req.limit()
-	if room < max(limit, 1) {
-		return Job{}, fmt.Errorf("this model's maximum context length is %d tokens; the request has %d in the prompt and %d for the answer",
-			c.MaxModelLen, job.PromptTokens, max(limit, 0))
-	}
 	if limit == noLimit {
 		limit = room
 	}
-	wanted := max(outputLength(c.Seed, n, c.OutputTokens), len(c.opening(adapter)))
+	wanted := max(outputLength(c.Seed, number, c.OutputTokens), len(c.opening(job.Adapter)))
 	job.OutputTokens, job.FinishReason = min(wanted, limit), finishStop
 	if req.IgnoreEOS || wanted > limit {
 		job.OutputTokens, job.FinishReason = limit, finishLength
 	}
-	job.Blocks = prefixBlocks(adapter, text, c.BlockSize)
-	return job, nil
 }
 
 // opening is how an answer begins, one word per token.

@@ -2,6 +2,7 @@ package modelsim
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -55,7 +56,9 @@ func (s *Server) Handler() http.Handler {
 	api("GET", "/v1/models", s.models.list)
 	api("POST", "/v1/load_lora_adapter", s.bounded(s.models.load))
 	api("POST", "/v1/unload_lora_adapter", s.bounded(s.models.unload))
-	mux.Handle("/v1/", s.observed("", http.NotFound))
+	mux.Handle("/v1/", s.observed("", func(w http.ResponseWriter, _ *http.Request) {
+		writeError(w, http.StatusNotFound, "Not Found", "Not Found")
+	}))
 	mux.HandleFunc("GET /health", health)
 	mux.HandleFunc("GET /ping", health)
 	mux.HandleFunc("POST /ping", health)
@@ -154,8 +157,10 @@ func (l *accessLog) line(r *http.Request, status int) {
 		r.RemoteAddr, r.Method, r.URL.EscapedPath(), r.Proto, status, http.StatusText(status))
 }
 
-// vLLM's error types.
+// vLLM's error types. A body that its request schema refuses has the status'
+// own words; everything it finds wrong later has an exception's name.
 const (
+	typeSchema       = "Bad Request"
 	typeBadRequest   = "BadRequestError"
 	typeInvalidInput = "InvalidUserInput"
 	typeNotFound     = "NotFoundError"
@@ -171,7 +176,23 @@ type errorBody struct {
 }
 
 func writeError(w http.ResponseWriter, status int, kind, message string) {
-	writeJSON(w, status, map[string]errorBody{"error": {Message: message, Type: kind, Code: status}})
+	writeErrorOf(w, status, kind, "", message)
+}
+
+// writeErrorOf also names the parameter that is wrong.
+func writeErrorOf(w http.ResponseWriter, status int, kind, param, message string) {
+	body := errorBody{Message: message, Type: kind, Code: status}
+	if param != "" {
+		body.Param = &param
+	}
+	writeJSON(w, status, map[string]errorBody{"error": body})
+}
+
+// writeRefusal answers 400 with a refusal's words.
+func writeRefusal(w http.ResponseWriter, err error) {
+	r := &refusal{kind: typeBadRequest, message: err.Error()}
+	errors.As(err, &r)
+	writeErrorOf(w, http.StatusBadRequest, r.kind, r.param, r.message)
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {

@@ -130,21 +130,24 @@ func TestStreamsEndWithUsageAndDone(t *testing.T) {
 func TestRequestsThatAreRefused(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
-		path, body string
-		status     int
-		kind       string
+		path, body  string
+		status      int
+		kind, param string
 	}{
-		"an unknown model is 404":             {"completions", `{"model":"nope","prompt":"x"}`, 404, typeNotFound},
-		"broken JSON is 400":                  {"completions", `{"model":`, 400, typeBadRequest},
-		"an array body is 400":                {"chat/completions", `[]`, 400, typeBadRequest},
-		"no prompt is 400":                    {"completions", `{"model":"qwen"}`, 400, typeBadRequest},
-		"no messages is 400":                  {"chat/completions", `{"model":"qwen","messages":[]}`, 400, typeBadRequest},
-		"two prompts are 400":                 {"completions", `{"prompt":["a","b"]}`, 400, typeBadRequest},
-		"two choices are 400":                 {"completions", `{"prompt":"a","n":2}`, 400, typeBadRequest},
-		"max_tokens 0 is 400":                 {"completions", `{"prompt":"a","max_tokens":0}`, 400, typeBadRequest},
-		"more than the context length is 400": {"completions", `{"prompt":"a","max_tokens":8192}`, 400, typeBadRequest},
-		"stream options without stream 400":   {"completions", `{"prompt":"a","stream_options":{}}`, 400, typeBadRequest},
-		"a body over the limit is 413":        {"completions", strings.Repeat(" ", 2000), 413, typeBadRequest},
+		"an unknown model is 404":             {"completions", `{"model":"nope","prompt":"x"}`, 404, typeNotFound, "model"},
+		"an unknown path is 404":              {"embeddings", `{}`, 404, "Not Found", ""},
+		"broken JSON is 400":                  {"completions", `{"model":`, 400, typeSchema, ""},
+		"an array body is 400":                {"chat/completions", `[]`, 400, typeSchema, ""},
+		"no prompt is 400":                    {"completions", `{"model":"qwen"}`, 400, typeSchema, "prompt"},
+		"no messages is 400":                  {"chat/completions", `{"model":"qwen","messages":[]}`, 400, typeSchema, "messages"},
+		"no prompts is 400":                   {"completions", `{"prompt":[]}`, 400, typeSchema, "prompt"},
+		"a prompt of objects is 400":          {"completions", `{"prompt":[{}]}`, 400, typeSchema, "prompt"},
+		"no choice is 400":                    {"completions", `{"prompt":"a","n":0}`, 400, typeBadRequest, "n"},
+		"choices past the batch are 400":      {"completions", `{"prompt":["a","b"],"n":129}`, 400, typeBadRequest, "n"},
+		"max_tokens 0 is 400":                 {"completions", `{"prompt":"a","max_tokens":0}`, 400, typeBadRequest, "max_tokens"},
+		"more than the context length is 400": {"completions", `{"prompt":"a","max_tokens":8192}`, 400, typeBadRequest, ""},
+		"stream options without stream 400":   {"completions", `{"prompt":"a","stream_options":{}}`, 400, typeSchema, "stream_options"},
+		"a body over the limit is 413":        {"completions", strings.Repeat(" ", 2000), 413, typeBadRequest, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(c *Config) { c.MaxBody = 1000 }, func(t *testing.T, ts *testServer) {
@@ -155,6 +158,9 @@ func TestRequestsThatAreRefused(t *testing.T) {
 				}
 				if w.Code != tc.status || got.Error.Code != tc.status || got.Error.Type != tc.kind || got.Error.Message == "" {
 					t.Errorf("%d %s", w.Code, w.Body)
+				}
+				if got := got.Error.Param; (got == nil) != (tc.param == "") || got != nil && *got != tc.param {
+					t.Errorf("param %v, want %q", got, tc.param)
 				}
 			})
 		})
@@ -170,6 +176,9 @@ func TestPromptForms(t *testing.T) {
 		"a string":            {"completions", `{"prompt":"12345678"}`, 2},
 		"a list of one":       {"completions", `{"prompt":["12345678"]}`, 2},
 		"token ids":           {"completions", `{"prompt":[1,2,3]}`, 3},
+		"several strings":     {"completions", `{"prompt":["12345678","1"]}`, 3},
+		"several lists":       {"completions", `{"prompt":[[1,2],[3,4,5]]}`, 5},
+		"a prompt of two":     {"completions", `{"prompt":"12345678","n":2}`, 2},
 		"an empty string":     {"completions", `{"prompt":""}`, 1},
 		"parts of a message":  {"chat/completions", `{"messages":[{"role":"user","content":[{"type":"text","text":"12345"},{"type":"text","text":"6789"}]}]}`, 4},
 		"a message with null": {"chat/completions", `{"messages":[{"role":"user","content":null}]}`, 2},
