@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
+	"github.com/kubectl-infer/kubectl-infer/pkg/kube"
 	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
 )
 
@@ -18,6 +19,7 @@ func conclude(stderr io.Writer, err error) int {
 	if errors.As(err, &coded) && coded.Quiet {
 		return int(coded.Code)
 	}
+	err = kube.Explain(err)
 	fmt.Fprintf(stderr, "error: %v\n", err)
 	if next := hint.Of(err); next != "" {
 		fmt.Fprintf(stderr, "hint: %s\n", next)

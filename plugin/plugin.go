@@ -91,6 +91,7 @@ func refuseUnknown(cmd *cobra.Command) {
 }
 
 func suggestion(cmd *cobra.Command, typed string) string {
+	cmd.SuggestionsMinimumDistance = 2 // letters that may be wrong
 	if names := cmd.SuggestionsFor(typed); len(names) > 0 {
 		return fmt.Sprintf("; did you mean %q?", names[0])
 	}

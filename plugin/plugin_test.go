@@ -1,0 +1,64 @@
+package plugin_test
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+
+	"github.com/kubectl-infer/kubectl-infer/plugin"
+)
+
+func TestWhatACommandLineEndsWith(t *testing.T) {
+	t.Setenv("KUBECONFIG", t.TempDir()+"/none")
+	tests := map[string]struct {
+		args   []string
+		code   int
+		stderr string
+	}{
+		"help is a success":                             {[]string{"--help"}, 0, ""},
+		"a group alone prints its help":                 {[]string{"canary"}, 0, ""},
+		"an unknown command is a usage error":           {[]string{"canry"}, 2, `did you mean "canary"?`},
+		"an unknown verb is a usage error":              {[]string{"canary", "abrt"}, 2, `did you mean "abort"?`},
+		"an unknown flag is a usage error with a hint":  {[]string{"canary", "run", "--bogus"}, 2, "hint: kubectl infer canary run --help"},
+		"a cluster that is not there is an error":       {[]string{"canary", "status", "httproute/chat", "--server", "http://127.0.0.1:1"}, 1, "hint: kubectl cluster-info"},
+		"a command line without gates is refused":       {[]string{"canary", "run", "httproute/chat", "--stable", "a", "--canary", "b"}, 2, "no gate given"},
+		"an output format that is not known is refused": {[]string{"version", "-o", "xml"}, 2, `"xml"`},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			var out, errOut bytes.Buffer
+			code := plugin.Main(t.Context(), append([]string{"kubectl-infer"}, tt.args...), genericiooptions.IOStreams{Out: &out, ErrOut: &errOut})
+			if code != tt.code || !strings.Contains(errOut.String(), tt.stderr) {
+				t.Errorf("exit %d, want %d; stderr %q does not say %q", code, tt.code, errOut.String(), tt.stderr)
+			}
+			if code == 0 && out.Len() == 0 {
+				t.Error("nothing on stdout")
+			}
+		})
+	}
+}
+
+// TestEveryCommandShowsHowItIsUsed walks the tree: a purpose, and for every verb
+// of ours a real example in kubectl's form.
+func TestEveryCommandShowsHowItIsUsed(t *testing.T) {
+	t.Parallel()
+	var walk func(cmd *cobra.Command)
+	walk = func(cmd *cobra.Command) {
+		for _, child := range cmd.Commands() {
+			if child.Name() == "help" || child.Name() == "completion" {
+				continue
+			}
+			if child.Short == "" {
+				t.Errorf("%s says nothing of its purpose", child.CommandPath())
+			}
+			if !strings.Contains(child.Example, "kubectl infer") {
+				t.Errorf("%s has no example in the form kubectl infer …", child.CommandPath())
+			}
+			walk(child)
+		}
+	}
+	walk(plugin.New("kubectl infer", genericiooptions.NewTestIOStreamsDiscard()))
+}
