@@ -125,7 +125,7 @@ func pool(name string, p *picker, failOpen bool, endpoints ...*upstream) transla
 }
 
 func member(b translate.Backend, weight uint32) translate.Member {
-	return translate.Member{Weight: weight, Ref: b.Owner.String(), Backend: b.Name}
+	return translate.Member{Weight: weight, Ref: b.Owner.String(), Backend: b.Name, Picker: b.Name}
 }
 
 func envoyPath(t *testing.T) string { return findAsset(t, assets.Envoy) }

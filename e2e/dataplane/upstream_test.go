@@ -11,14 +11,18 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 
+	"github.com/kubectl-infer/kubectl-infer/pkg/header"
 	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/gateway/xds"
 )
 
 // echo is what an upstream says about a request that reached it.
 type echo struct {
 	Upstream string
+	Path     string
+	Host     string
 	Headers  http.Header
 	Length   int
 	SHA256   string
@@ -28,6 +32,9 @@ type echo struct {
 // event stream that sends one event at once and one at every tick, to the last.
 type upstream struct {
 	address netip.AddrPort
+	seen    atomic.Int64 // requests that were echoed
+	picked  atomic.Int64 // those that carried a pick
+	fail    atomic.Int64 // how many to answer 503 from now on
 	mu      sync.Mutex
 	changed chan struct{}
 	ticks   int
@@ -51,6 +58,14 @@ func startUpstream(t *testing.T) *upstream {
 }
 
 func (u *upstream) echo(w http.ResponseWriter, r *http.Request) {
+	u.seen.Add(1)
+	if r.Header.Get(header.DestinationEndpoint) != "" {
+		u.picked.Add(1)
+	}
+	if u.fail.Add(-1) >= 0 {
+		http.Error(w, "told to", http.StatusServiceUnavailable)
+		return
+	}
 	hash := sha256.New()
 	n, err := io.Copy(hash, r.Body)
 	if err != nil {
@@ -58,7 +73,7 @@ func (u *upstream) echo(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	_ = json.NewEncoder(w).Encode(echo{
-		Upstream: u.address.String(), Headers: r.Header, Length: int(n), SHA256: hex.EncodeToString(hash.Sum(nil)),
+		Upstream: u.address.String(), Path: r.URL.Path, Host: r.Host, Headers: r.Header, Length: int(n), SHA256: hex.EncodeToString(hash.Sum(nil)),
 	})
 }
 
@@ -164,4 +179,13 @@ func (r *rig) openStream() *sse {
 		s.err <- nil
 	}()
 	return s
+}
+
+func decodeEcho(t *testing.T, from io.Reader) echo {
+	t.Helper()
+	var e echo
+	if err := json.NewDecoder(from).Decode(&e); err != nil {
+		t.Fatal(err)
+	}
+	return e
 }

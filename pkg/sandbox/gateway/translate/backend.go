@@ -29,7 +29,7 @@ func (t *translation) resolve(route *gwv1.HTTPRoute, ref gwv1.BackendObjectRefer
 		Namespace: string(ptr.Deref(ref.Namespace, gwv1.Namespace(route.Namespace))),
 		Name:      string(ref.Name),
 	}
-	isPool := group == infv1.GroupName && kind == "InferencePool"
+	isPool := (group == infv1.GroupName || group == OldPoolGroup) && kind == "InferencePool"
 	if !isPool && (group != "" || kind != "Service") {
 		return Backend{}, problem{gwv1.RouteReasonInvalidKind, fmt.Sprintf("backendRef %s: kind %s of group %q is not supported", name, kind, group)}
 	}
@@ -39,15 +39,16 @@ func (t *translation) resolve(route *gwv1.HTTPRoute, ref gwv1.BackendObjectRefer
 	if !isPool {
 		return t.resolveService(name, ref.Port)
 	}
-	pool := t.pools[name]
+	key := poolKey{name, group == OldPoolGroup}
+	pool := t.pools[key]
 	if pool == nil {
-		return Backend{}, problem{gwv1.RouteReasonBackendNotFound, fmt.Sprintf("InferencePool %s does not exist", name)}
+		return Backend{}, problem{gwv1.RouteReasonBackendNotFound, fmt.Sprintf("InferencePool %s of group %s does not exist", name, group)}
 	}
-	c.pools = append(c.pools, name)
+	c.pools = append(c.pools, key)
 	if pool.Spec.EndpointPickerRef == nil {
 		return Backend{}, problem{gwv1.RouteReasonBackendNotFound, fmt.Sprintf("InferencePool %s has no endpointPickerRef", name)}
 	}
-	return t.poolBackend(pool), problem{}
+	return t.poolBackend(key, pool), problem{}
 }
 
 // granted reports whether a ReferenceGrant lets HTTPRoutes of a namespace
@@ -94,16 +95,15 @@ func (t *translation) resolveService(name types.NamespacedName, port *gwv1.PortN
 }
 
 // poolBackend is the backend of a pool that names a picker.
-func (t *translation) poolBackend(pool *infv1.InferencePool) Backend {
+func (t *translation) poolBackend(key poolKey, pool *infv1.InferencePool) Backend {
 	ref := pool.Spec.EndpointPickerRef
-	name := nameOf(pool)
 	b := Backend{
-		Name:  "pool/" + name.String(),
-		Owner: name,
+		Name:  "pool" + key.suffix(),
+		Owner: key.NamespacedName,
 		HTTP2: pool.Spec.AppProtocol == infv1.AppProtocolH2C,
 		Picker: &Picker{
-			Name:     "picker/" + name.String(),
-			FailOpen: ref.FailureMode == infv1.EndpointPickerFailOpen,
+			Name:     "picker" + key.suffix(),
+			FailOpen: ref.FailureMode == infv1.EndpointPickerFailOpen && !t.defects.AlwaysFailClosed,
 			TLS:      true,
 		},
 	}
@@ -158,7 +158,7 @@ type poolParent struct {
 	accepted bool // by some route that is attached
 }
 
-func (t *translation) usePools(pools []types.NamespacedName, gw *gateway, accepted bool) {
+func (t *translation) usePools(pools []poolKey, gw *gateway, accepted bool) {
 	for _, pool := range pools {
 		if t.poolUse[pool] == nil {
 			t.poolUse[pool] = map[types.NamespacedName]poolParent{}
@@ -169,21 +169,45 @@ func (t *translation) usePools(pools []types.NamespacedName, gw *gateway, accept
 }
 
 func (t *translation) poolStatuses() {
-	for name, parents := range t.poolUse {
-		pool := t.pools[name]
-		keys := slices.SortedFunc(maps.Keys(parents), func(a, b types.NamespacedName) int {
-			return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
-		})
-		for _, key := range keys {
-			t.statuses.Pools[name] = append(t.statuses.Pools[name], infv1.ParentStatus{
+	for key, parents := range t.poolUse {
+		pool := t.pools[key]
+		statuses := t.statuses.Pools
+		if key.old {
+			statuses = t.statuses.OldPools
+		}
+		gateways := slices.SortedFunc(maps.Keys(parents), compareNames)
+		for _, gw := range gateways {
+			statuses[key.NamespacedName] = append(statuses[key.NamespacedName], infv1.ParentStatus{
 				ParentRef: infv1.ParentReference{
 					Group: ptr.To(infv1.Group(gwv1.GroupName)), Kind: "Gateway",
-					Namespace: infv1.Namespace(key.Namespace), Name: infv1.ObjectName(key.Name),
+					Namespace: infv1.Namespace(gw.Namespace), Name: infv1.ObjectName(gw.Name),
 				},
-				ControllerName: infv1.ControllerName(parents[key].gateway.controller),
-				Conditions:     t.poolConditions(pool, parents[key].accepted),
+				ControllerName: infv1.ControllerName(parents[gw].gateway.controller),
+				Conditions:     t.poolConditions(pool, parents[gw].accepted),
 			})
+			if parents[gw].gateway.controller == ControllerNameACK {
+				t.missPicker(key, pool)
+			}
 		}
+	}
+	slices.SortFunc(t.statuses.MissingPickers, func(a, b MissingPicker) int {
+		return cmp.Or(compareNames(a.Pool, b.Pool), cmp.Compare(a.Group, b.Group))
+	})
+	t.statuses.MissingPickers = slices.Compact(t.statuses.MissingPickers)
+}
+
+// missPicker notes a pool whose picker Service does not exist, for a gateway
+// that brings its own pickers, as ACK does.
+func (t *translation) missPicker(key poolKey, pool *infv1.InferencePool) {
+	ref := pool.Spec.EndpointPickerRef
+	if ref == nil || ref.Port == nil || (ref.Kind != "" && ref.Kind != "Service") || ptr.Deref(ref.Group, "") != "" {
+		return
+	}
+	service := types.NamespacedName{Namespace: pool.Namespace, Name: string(ref.Name)}
+	if t.services[service] == nil {
+		t.statuses.MissingPickers = append(t.statuses.MissingPickers, MissingPicker{
+			Pool: key.NamespacedName, Group: key.group(), Service: service.Name, Port: int32(ref.Port.Number),
+		})
 	}
 }
 

@@ -35,6 +35,8 @@ type gateway struct {
 	address    netip.Addr
 	refused    string // why the Gateway as a whole is not accepted
 	listeners  []*listener
+
+	bufferLimit uint32
 }
 
 // listener is one entry of spec.listeners.
@@ -63,6 +65,7 @@ func (t *translation) translateGateways(objects []*gwv1.Gateway, addresses map[t
 			continue
 		}
 		gw := &gateway{object: o, controller: class.Spec.ControllerName, address: addresses[nameOf(o)]}
+		gw.bufferLimit = t.policies.clientPolicyOf(nameOf(o)).bufferLimit
 		if len(o.Spec.Addresses) > 0 {
 			gw.refused = "spec.addresses is not supported: the sandbox gives each Gateway a loopback address of its own"
 		}
@@ -173,6 +176,8 @@ func (gw *gateway) listenersIR() []Listener {
 			Name:    fmt.Sprintf("%s/%s/%d", gw.object.Namespace, gw.object.Name, port),
 			Address: netip.AddrPortFrom(gw.address, port),
 			Hosts:   virtualHosts(hosts),
+
+			BufferLimit: gw.bufferLimit,
 		})
 	}
 	return listeners

@@ -20,6 +20,8 @@ type Listener struct {
 	// Name is "namespace/gateway/served port".
 	Name    string
 	Address netip.AddrPort
+	// BufferLimit is the largest request body in bytes; 0 is the default.
+	BufferLimit uint32
 	// Hosts are sorted by Domain.
 	Hosts []VirtualHost
 }
@@ -41,9 +43,69 @@ type Route struct {
 	Members         []Member
 	RequestHeaders  HeaderEdits
 	ResponseHeaders HeaderEdits
+	// Redirect answers instead of any member.
+	Redirect *Redirect
+	Rewrite  Rewrite
+	Mirrors  []Mirror
+	Retry    *Retry
 	// Timeout bounds the whole answer, BackendTimeout one attempt; 0 is none.
 	Timeout        time.Duration
 	BackendTimeout time.Duration
+}
+
+// PathEdit is a new path, or one in place of the prefix that was matched.
+type PathEdit struct {
+	Kind PathEditKind
+	Path string
+}
+
+// PathEditKind says what a PathEdit replaces.
+type PathEditKind int
+
+// The kinds of PathEdit.
+const (
+	KeepPath PathEditKind = iota
+	ReplaceFullPath
+	ReplacePrefix
+)
+
+// Redirect answers with another location; empty fields are the request's.
+type Redirect struct {
+	Scheme string
+	Host   string
+	// Port is never 0 once the route is attached to a listener.
+	Port int32
+	Path PathEdit
+	// Code is 301, 302, 303, 307 or 308.
+	Code int
+}
+
+// Rewrite changes what the backend sees.
+type Rewrite struct {
+	Host string
+	Path PathEdit
+}
+
+// Mirror sends a copy of Numerator of every Million requests to a Backend and
+// drops its answer.
+type Mirror struct {
+	Backend   string
+	Numerator uint32
+}
+
+// Million is the whole of a Mirror.
+const Million = 1_000_000
+
+// Retry tries another endpoint after a failure to connect or one of Codes,
+// before the first byte of an answer.
+type Retry struct {
+	Attempts uint32
+	Codes    []uint32
+	// Backoff is the shortest wait between attempts; 0 is Envoy's 25 ms.
+	Backoff time.Duration
+	// On is Envoy's x-envoy-retry-on words; empty stands for failed connections
+	// and Codes.
+	On []string
 }
 
 // Member is one backendRef of a rule.
@@ -53,9 +115,13 @@ type Member struct {
 	Ref string
 	// Backend is the Name of an IR.Backends entry; empty for a reference that
 	// cannot be used, whose share of requests answers 500.
-	Backend         string
+	Backend string
+	// Picker names the backend whose picker is asked; empty is none.
+	Picker          string
 	RequestHeaders  HeaderEdits
 	ResponseHeaders HeaderEdits
+	// Host is what the backend sees instead of the client's, if not empty.
+	Host string
 }
 
 // PathKind says how a path is compared.
@@ -97,15 +163,20 @@ type Header struct{ Name, Value string }
 
 // Backend is a set of endpoints that one name stands for.
 type Backend struct {
-	// Name is "pool/namespace/name" or "service/namespace/name/port".
+	// Name is "pool/namespace/name", "pool-v1alpha2/…" or
+	// "service/namespace/name/port"; of a mirror's backend, "mirror/" and that.
 	Name  string
 	Owner types.NamespacedName
 	// Endpoints are the ready Pods' addresses, sorted.
 	Endpoints []netip.AddrPort
 	// HTTP2 is set for appProtocol kubernetes.io/h2c.
 	HTTP2 bool
-	// Picker chooses the endpoint; nil for a Service.
+	// Picker chooses the endpoint; nil for a Service and for mirrors.
 	Picker *Picker
+	// Mirror marks copies only: they get few connections, so that a slow
+	// shadow cannot take what requests need.
+	Mirror  bool
+	Traffic Traffic
 }
 
 // Picker is the endpoint picker of one InferencePool.

@@ -2,6 +2,7 @@ package translate
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -30,25 +31,24 @@ type problem struct {
 // compiledRoute is an HTTPRoute before it is attached to anything.
 type compiledRoute struct {
 	routes []rankedRoute
+	policy *policy // in force, or nil
 	// badRules names the rules that cannot be served, badRefs the backendRefs.
 	badRules []string
 	badRefs  []problem
-	allBad   bool // no rule can be served
-	pools    []types.NamespacedName
+	notes    []string // what works otherwise than one may think
+	allBad   bool     // no rule can be served
+	pools    []poolKey
 }
 
 // translateRoute attaches a route to each of our Gateways that it names and
 // records its status.
 func (t *translation) translateRoute(route *gwv1.HTTPRoute, gateways map[types.NamespacedName]*gateway) {
-	var compiled *compiledRoute
 	for _, ref := range route.Spec.ParentRefs {
 		gw := gateways[parentName(route, ref)]
 		if gw == nil || !isGateway(ref) {
 			continue
 		}
-		if compiled == nil {
-			compiled = t.compileRoute(route)
-		}
+		compiled := t.compileRoute(route, t.policies.backendPolicyOf(nameOf(route), nameOf(gw.object)))
 		refused := t.attach(route, ref, gw, compiled)
 		t.usePools(compiled.pools, gw, refused == problem{})
 		t.statuses.Routes[nameOf(route)] = append(t.statuses.Routes[nameOf(route)], gwv1.RouteParentStatus{
@@ -96,7 +96,10 @@ func (t *translation) attach(route *gwv1.HTTPRoute, ref gwv1.ParentReference, gw
 		attached = true
 		l.attached++
 		for _, domain := range domains {
-			l.hosts[domain] = append(l.hosts[domain], compiled.routes...)
+			for _, r := range compiled.routes {
+				r.Redirect = r.Redirect.at(l.served)
+				l.hosts[domain] = append(l.hosts[domain], r)
+			}
 		}
 	}
 	if attached {
@@ -131,7 +134,7 @@ func covers(pattern, host string) bool {
 }
 
 func routeConditions(generation int64, refused problem, compiled *compiledRoute) []metav1.Condition {
-	accepted := condition(generation, string(gwv1.RouteConditionAccepted), true, string(gwv1.RouteReasonAccepted), "")
+	accepted := condition(generation, string(gwv1.RouteConditionAccepted), true, string(gwv1.RouteReasonAccepted), strings.Join(compiled.notes, "; "))
 	if refused != (problem{}) {
 		accepted = condition(generation, accepted.Type, false, string(refused.reason), refused.message)
 	}
@@ -152,8 +155,8 @@ func routeConditions(generation int64, refused problem, compiled *compiledRoute)
 }
 
 // compileRoute turns the rules into routes, whatever they will be attached to.
-func (t *translation) compileRoute(route *gwv1.HTTPRoute) *compiledRoute {
-	c := &compiledRoute{}
+func (t *translation) compileRoute(route *gwv1.HTTPRoute, policy *policy) *compiledRoute {
+	c := &compiledRoute{policy: policy}
 	good := 0
 	for i, rule := range route.Spec.Rules {
 		base, err := t.compileRule(route, rule, c)
@@ -185,11 +188,14 @@ func (t *translation) compileRoute(route *gwv1.HTTPRoute) *compiledRoute {
 func (t *translation) compileRule(route *gwv1.HTTPRoute, rule gwv1.HTTPRouteRule, c *compiledRoute) (Route, error) {
 	r := Route{}
 	var err error
-	if r.RequestHeaders, r.ResponseHeaders, err = compileFilters(rule.Filters); err != nil {
+	if rule.SessionPersistence != nil {
+		return Route{}, errors.New("sessionPersistence is not supported")
+	}
+	if err = t.compileFilters(route, rule.Filters, &r, c); err != nil {
 		return Route{}, err
 	}
-	if rule.Retry != nil || rule.SessionPersistence != nil {
-		return Route{}, fmt.Errorf("retry and sessionPersistence are not supported")
+	if r.Retry, err = compileRetry(rule); err != nil {
+		return Route{}, err
 	}
 	if rule.Timeouts != nil {
 		if r.Timeout, err = compileTimeout(rule.Timeouts.Request); err != nil {
@@ -204,19 +210,27 @@ func (t *translation) compileRule(route *gwv1.HTTPRoute, rule gwv1.HTTPRouteRule
 			Weight: uint32(ptr.Deref(ref.Weight, 1)),
 			Ref:    string(ptr.Deref(ref.Namespace, gwv1.Namespace(route.Namespace))) + "/" + string(ref.Name),
 		}
-		if m.RequestHeaders, m.ResponseHeaders, err = compileFilters(ref.Filters); err != nil {
+		if err = compileMemberFilters(ref.Filters, &m); err != nil {
 			return Route{}, fmt.Errorf("backendRef %s: %w", ref.Name, err)
 		}
 		backend, bad := t.resolve(route, ref.BackendObjectReference, c)
 		if bad != (problem{}) {
 			c.badRefs = append(c.badRefs, bad)
 		} else {
+			backend = c.policy.shape(backend, route.Name)
 			t.backends[backend.Name] = backend
 			m.Backend = backend.Name
+			if backend.Picker != nil {
+				m.Picker = backend.Name
+			}
 		}
 		r.Members = append(r.Members, m)
 	}
-	return r, nil
+	if rule.Timeouts == nil || rule.Timeouts.Request == nil {
+		c.policy.applyTimeout(&r)
+	}
+	c.policy.applyRetry(&r)
+	return t.defects.spoil(r)
 }
 
 // compareRanked orders routes of one virtual host by Gateway API precedence.

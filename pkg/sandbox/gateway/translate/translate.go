@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	infv1 "sigs.k8s.io/gateway-api-inference-extension/api/v1"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -29,11 +30,15 @@ type Objects struct {
 	Routes     []*gwv1.HTTPRoute
 	Grants     []*gwv1.ReferenceGrant
 	Pools      []*infv1.InferencePool
+	OldPools   []*infv1.InferencePool // of v1alpha2, as ConvertOldPool gives them
+	Policies   []*unstructured.Unstructured
 	Services   []*corev1.Service
 	Pods       []*corev1.Pod
 	Namespaces []*corev1.Namespace
 	// Addresses holds the address given to each of our Gateways.
 	Addresses map[types.NamespacedName]netip.Addr
+	// Defects make this gateway wrong on purpose.
+	Defects Defects
 }
 
 // Statuses is what each object's status should say once Envoy has acknowledged
@@ -43,6 +48,18 @@ type Statuses struct {
 	Gateways map[types.NamespacedName]gwv1.GatewayStatus
 	Routes   map[types.NamespacedName][]gwv1.RouteParentStatus
 	Pools    map[types.NamespacedName][]infv1.ParentStatus
+	OldPools map[types.NamespacedName][]infv1.ParentStatus
+	Policies map[PolicyKey][]PolicyAncestor
+	// MissingPickers are for gateways that answer to ControllerNameACK.
+	MissingPickers []MissingPicker
+}
+
+// MissingPicker is a pool that names a picker Service which does not exist.
+type MissingPicker struct {
+	Pool    types.NamespacedName
+	Group   string // of the pool
+	Service string
+	Port    int32
 }
 
 // Translate says what the data plane must do for these objects and what their
@@ -55,20 +72,23 @@ func Translate(objects Objects) (IR, Statuses) {
 			Gateways: map[types.NamespacedName]gwv1.GatewayStatus{},
 			Routes:   map[types.NamespacedName][]gwv1.RouteParentStatus{},
 			Pools:    map[types.NamespacedName][]infv1.ParentStatus{},
+			OldPools: map[types.NamespacedName][]infv1.ParentStatus{},
+			Policies: map[PolicyKey][]PolicyAncestor{},
 		},
+		defects:  objects.Defects,
+		policies: newPolicies(objects.Policies),
 		backends: map[string]Backend{},
-		poolUse:  map[types.NamespacedName]map[types.NamespacedName]poolParent{},
+		poolUse:  map[poolKey]map[types.NamespacedName]poolParent{},
 	}
 	t.translateClasses(objects.Classes)
 	gateways := t.translateGateways(objects.Gateways, objects.Addresses)
 	routes := slices.Clone(objects.Routes)
-	slices.SortFunc(routes, func(a, b *gwv1.HTTPRoute) int {
-		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
-	})
+	slices.SortFunc(routes, func(a, b *gwv1.HTTPRoute) int { return compareNames(nameOf(a), nameOf(b)) })
 	for _, route := range routes {
 		t.translateRoute(route, gateways)
 	}
 	t.poolStatuses()
+	t.policyStatuses(routes, gateways)
 	ir := IR{}
 	for _, gw := range gateways {
 		t.statuses.Gateways[nameOf(gw.object)] = gw.status()
@@ -86,15 +106,17 @@ func Translate(objects Objects) (IR, Statuses) {
 type translation struct {
 	index
 	statuses Statuses
+	defects  Defects
+	policies policies
 	backends map[string]Backend
 	// poolUse maps pool → Gateway → how the pool is used there.
-	poolUse map[types.NamespacedName]map[types.NamespacedName]poolParent
+	poolUse map[poolKey]map[types.NamespacedName]poolParent
 }
 
 // index finds objects by name.
 type index struct {
 	classes    map[string]*gwv1.GatewayClass
-	pools      map[types.NamespacedName]*infv1.InferencePool
+	pools      map[poolKey]*infv1.InferencePool
 	services   map[types.NamespacedName]*corev1.Service
 	namespaces map[string]*corev1.Namespace
 	pods       map[string][]*corev1.Pod // by namespace, usable ones only
@@ -104,7 +126,7 @@ type index struct {
 func newIndex(o Objects) index {
 	ix := index{
 		classes:    map[string]*gwv1.GatewayClass{},
-		pools:      map[types.NamespacedName]*infv1.InferencePool{},
+		pools:      map[poolKey]*infv1.InferencePool{},
 		services:   map[types.NamespacedName]*corev1.Service{},
 		namespaces: map[string]*corev1.Namespace{},
 		pods:       map[string][]*corev1.Pod{},
@@ -116,7 +138,10 @@ func newIndex(o Objects) index {
 		}
 	}
 	for _, p := range o.Pools {
-		ix.pools[nameOf(p)] = p
+		ix.pools[poolKey{nameOf(p), false}] = p
+	}
+	for _, p := range o.OldPools {
+		ix.pools[poolKey{nameOf(p), true}] = p
 	}
 	for _, s := range o.Services {
 		ix.services[nameOf(s)] = s
@@ -130,6 +155,10 @@ func newIndex(o Objects) index {
 		}
 	}
 	return ix
+}
+
+func compareNames(a, b types.NamespacedName) int {
+	return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 }
 
 func nameOf(o metav1.Object) types.NamespacedName {

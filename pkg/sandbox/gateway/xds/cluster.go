@@ -27,7 +27,7 @@ const (
 	breakerLimit = 40_000
 )
 
-func (r *renderer) cluster(name string, http2 bool) *clusterv3.Cluster {
+func (r *renderer) cluster(name string, http2 bool, perConnection uint32) *clusterv3.Cluster {
 	protocol := &httpv3.HttpProtocolOptions_ExplicitHttpConfig{}
 	if http2 {
 		protocol.ProtocolConfig = &httpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{
@@ -48,7 +48,8 @@ func (r *renderer) cluster(name string, http2 bool) *clusterv3.Cluster {
 		}}},
 		TypedExtensionProtocolOptions: map[string]*anypb.Any{
 			"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": r.pack(&httpv3.HttpProtocolOptions{
-				UpstreamProtocolOptions: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: protocol},
+				CommonHttpProtocolOptions: requestsPerConnection(perConnection),
+				UpstreamProtocolOptions:   &httpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: protocol},
 			}),
 		},
 	}
@@ -56,14 +57,22 @@ func (r *renderer) cluster(name string, http2 bool) *clusterv3.Cluster {
 
 // staticCluster is an HTTP/2 cluster whose endpoints never change.
 func (r *renderer) staticCluster(name string, endpoints ...netip.AddrPort) *clusterv3.Cluster {
-	c := r.cluster(name, true)
+	c := r.cluster(name, true, 0)
 	c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC}
 	c.LoadAssignment = loadAssignment(name, endpoints)
 	return c
 }
 
-func (r *renderer) edsCluster(name string, http2 bool) *clusterv3.Cluster {
-	c := r.cluster(name, http2)
+// requestsPerConnection is nil for 0, any number.
+func requestsPerConnection(n uint32) *corev3.HttpProtocolOptions {
+	if n == 0 {
+		return nil
+	}
+	return &corev3.HttpProtocolOptions{MaxRequestsPerConnection: wrapperspb.UInt32(n)}
+}
+
+func (r *renderer) edsCluster(name string, http2 bool, perConnection uint32) *clusterv3.Cluster {
+	c := r.cluster(name, http2, perConnection)
 	c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS}
 	c.EdsClusterConfig = &clusterv3.Cluster_EdsClusterConfig{EdsConfig: adsSource()}
 	c.LbPolicy = clusterv3.Cluster_LEAST_REQUEST
@@ -73,7 +82,8 @@ func (r *renderer) edsCluster(name string, http2 bool) *clusterv3.Cluster {
 // backendCluster is the cluster of a Service, or of a pool, which goes to the
 // endpoint that its picker named and records which one served.
 func (r *renderer) backendCluster(b translate.Backend) *clusterv3.Cluster {
-	c := r.edsCluster(b.Name, b.HTTP2)
+	c := r.edsCluster(b.Name, b.HTTP2, b.Traffic.RequestsPerConnection)
+	r.limit(c, b)
 	if b.Picker == nil {
 		return c
 	}
@@ -107,7 +117,7 @@ func endpointKey(key string) *metadatav3.MetadataKey {
 // pickerCluster is always present while its pool is, so that a picker that is
 // gone is the filter's failure, and the pool's failure mode decides.
 func (r *renderer) pickerCluster(p translate.Picker) *clusterv3.Cluster {
-	c := r.edsCluster(p.Name, true)
+	c := r.edsCluster(p.Name, true, 0)
 	if p.TLS {
 		c.TransportSocket = r.unverifiedTLS()
 	}

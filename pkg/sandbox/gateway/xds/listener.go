@@ -1,6 +1,7 @@
 package xds
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
@@ -44,12 +45,17 @@ func (r *renderer) listener(l translate.Listener) *listenerv3.Listener {
 	return &listenerv3.Listener{
 		Name:                          l.Name,
 		Address:                       socketAddress(l.Address),
-		PerConnectionBufferLimitBytes: wrapperspb.UInt32(r.settings.BufferLimit),
+		PerConnectionBufferLimitBytes: wrapperspb.UInt32(bufferLimit(l, r.settings)),
 		FilterChains: []*listenerv3.FilterChain{{Filters: []*listenerv3.Filter{{
 			Name:       "envoy.filters.network.http_connection_manager",
 			ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: r.pack(r.connectionManager(l))},
 		}}}},
 	}
+}
+
+// bufferLimit is the largest request body that a listener takes, in bytes.
+func bufferLimit(l translate.Listener, s Settings) uint32 {
+	return cmp.Or(l.BufferLimit, s.BufferLimit)
 }
 
 func (r *renderer) connectionManager(l translate.Listener) *hcmv3.HttpConnectionManager {

@@ -85,7 +85,8 @@ func Render(ir translate.IR, settings Settings) (*Snapshot, error) {
 		r.backends[b.Name] = b
 		clusters = append(clusters, r.backendCluster(b))
 		snapshot.add(endpointType, loadAssignment(b.Name, b.Endpoints))
-		if b.Picker != nil {
+		// Two backends may share a picker: one pool under two policies.
+		if b.Picker != nil && snapshot.resources[endpointType][b.Picker.Name] == nil {
 			clusters = append(clusters, r.pickerCluster(*b.Picker))
 			snapshot.add(endpointType, loadAssignment(b.Picker.Name, b.Picker.Endpoints))
 		}

@@ -30,7 +30,7 @@ func pool(name string, failOpen bool) translate.Backend {
 func irOf(backends ...translate.Backend) translate.IR {
 	route := translate.Route{Name: "r"}
 	for i, b := range backends {
-		route.Members = append(route.Members, translate.Member{Weight: uint32(i + 1), Ref: "default/x", Backend: b.Name})
+		route.Members = append(route.Members, translate.Member{Weight: uint32(i + 1), Ref: "default/x", Backend: b.Name, Picker: b.Name})
 	}
 	return translate.IR{Backends: backends, Listeners: []translate.Listener{{
 		Name: "default/gw/8080", Address: netip.MustParseAddrPort("127.9.1.1:8080"),

@@ -1,8 +1,6 @@
 package xds
 
 import (
-	"time"
-
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	procv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
@@ -31,21 +29,25 @@ func (r *renderer) routeConfiguration(l translate.Listener) *routev3.RouteConfig
 	for _, host := range l.Hosts {
 		vh := &routev3.VirtualHost{Name: host.Domain, Domains: []string{host.Domain}}
 		for _, route := range host.Routes {
-			vh.Routes = append(vh.Routes, r.route(route))
+			vh.Routes = append(vh.Routes, r.route(route, bufferLimit(l, r.settings)))
 		}
 		config.VirtualHosts = append(config.VirtualHosts, vh)
 	}
 	return config
 }
 
-func (r *renderer) route(route translate.Route) *routev3.Route {
+func (r *renderer) route(route translate.Route, limit uint32) *routev3.Route {
 	out := &routev3.Route{
 		Name:                   route.Name,
 		Match:                  routeMatch(route.Match),
-		RequestBodyBufferLimit: wrapperspb.UInt64(uint64(r.settings.BufferLimit)),
+		RequestBodyBufferLimit: wrapperspb.UInt64(uint64(limit)),
 	}
 	out.RequestHeadersToAdd, out.RequestHeadersToRemove = headerEdits(route.RequestHeaders)
 	out.ResponseHeadersToAdd, out.ResponseHeadersToRemove = headerEdits(route.ResponseHeaders)
+	if route.Redirect != nil {
+		out.Action = &routev3.Route_Redirect{Redirect: redirect(*route.Redirect, route.Match)}
+		return out
+	}
 	weighted := &routev3.WeightedCluster{}
 	total := uint64(0)
 	for _, m := range route.Members {
@@ -59,21 +61,14 @@ func (r *renderer) route(route translate.Route) *routev3.Route {
 	action := &routev3.RouteAction{
 		ClusterSpecifier: &routev3.RouteAction_WeightedClusters{WeightedClusters: weighted},
 		// Answers may stream for a day; only an HTTPRoute sets a limit.
-		Timeout:                     durationpb.New(0),
+		Timeout:                     durationpb.New(route.Timeout),
 		ClusterNotFoundResponseCode: routev3.RouteAction_INTERNAL_SERVER_ERROR,
+		RequestMirrorPolicies:       mirrors(route.Mirrors),
+		RetryPolicy:                 retryPolicy(route.Retry, route.BackendTimeout),
 	}
-	setTimeouts(action, route.Timeout, route.BackendTimeout)
+	rewrite(action, route.Rewrite, route.Match)
 	out.Action = &routev3.Route_Route{Route: action}
 	return out
-}
-
-func setTimeouts(action *routev3.RouteAction, request, backend time.Duration) {
-	if request > 0 {
-		action.Timeout = durationpb.New(request)
-	}
-	if backend > 0 {
-		action.RetryPolicy = &routev3.RetryPolicy{PerTryTimeout: durationpb.New(backend)}
-	}
 }
 
 // member is one weighted backend. A pool's member switches the picker filter
@@ -89,7 +84,10 @@ func (r *renderer) member(m translate.Member) *routev3.WeightedCluster_ClusterWe
 		return out
 	}
 	out.Name = backend.Name
-	if p := backend.Picker; p != nil {
+	if m.Host != "" {
+		out.HostRewriteSpecifier = &routev3.WeightedCluster_ClusterWeight_HostRewriteLiteral{HostRewriteLiteral: m.Host}
+	}
+	if p := r.backends[m.Picker].Picker; p != nil {
 		out.TypedPerFilterConfig = map[string]*anypb.Any{
 			filterPicker: r.pack(&procv3.ExtProcPerRoute{Override: &procv3.ExtProcPerRoute_Overrides{
 				Overrides: &procv3.ExtProcOverrides{
