@@ -61,6 +61,18 @@ type Handler struct {
 	Log     *slog.Logger
 }
 
+// clientName is a name that a client sent. A log line shows it quoted and cut.
+type clientName string
+
+// LogValue implements slog.LogValuer.
+func (n clientName) LogValue() slog.Value {
+	const shown = 128 // bytes
+	if len(n) > shown {
+		return slog.StringValue(fmt.Sprintf("%q… (%d bytes)", string(n[:shown]), len(n)))
+	}
+	return slog.StringValue(fmt.Sprintf("%q", string(n)))
+}
+
 // Open returns the processor of one request.
 func (h *Handler) Open(context.Context) extproc.Processor {
 	return &request{handler: h, outcome: outcomeAborted}
@@ -165,6 +177,7 @@ func (r *request) End() (extproc.Decision, error) {
 		return strip(), nil
 	}
 	r.outcome = outcomeRouted
+	r.handler.Log.Debug("routed", "model", clientName(r.model))
 	return r.route(), nil
 }
 

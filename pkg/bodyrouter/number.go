@@ -38,6 +38,10 @@ func (s *Scanner) scanNumber(b []byte, i int) int {
 			if i == len(b) {
 				return i
 			}
+			if b[i] == ',' && s.inArray() && i+1 < len(b) && '1' <= b[i+1] && b[i+1] <= '9' {
+				i++ // the next one
+				continue
+			}
 		}
 		next, ok := s.number.after(b[i])
 		if ok {

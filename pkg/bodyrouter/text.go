@@ -87,41 +87,59 @@ func (s *Scanner) skip(b []byte, i int) int {
 		if i == len(b) || strict {
 			return i
 		}
-		n := 0
 		switch c := b[i]; {
 		case c == '\\':
-			n = escapeLength(b[i:])
+			n := escapeLength(b[i:])
+			if n == 0 {
+				return i
+			}
+			i += n
 		case c >= utf8.RuneSelf:
-			n = runeLength(b[i:])
-		}
-		if n == 0 {
+			n := runesLength(b[i:])
+			if n == 0 {
+				return i
+			}
+			i += n
+		default:
 			return i
 		}
-		i += n
 	}
 }
 
+const (
+	ones     = 0x0101010101010101 // one in each of eight bytes
+	highBits = 0x80 * ones
+)
+
 // skipPlain returns the index of the first quote, backslash, control character
-// or non-ASCII byte, looking at eight bytes at a time.
+// or non-ASCII byte, looking at eight bytes at a time, and at 32 while nothing
+// is near.
 func skipPlain(b []byte, i int) int {
-	const (
-		ones = 0x0101010101010101
-		high = 0x80 * ones
-	)
 	for ; i+8 <= len(b); i += 8 {
-		x := binary.LittleEndian.Uint64(b[i:])
-		quote, back := x^('"'*ones), x^('\\'*ones)
-		found := (x | (x - 0x20*ones) | (quote-ones)&^quote | (back-ones)&^back) & high
-		if found != 0 {
+		if found := marks(b[i:]); found != 0 {
 			return i + bits.TrailingZeros64(found)/8
+		}
+		for ; i+40 <= len(b); i += 32 {
+			next := b[i+8 : i+40 : i+40]
+			if marks(next)|marks(next[8:])|marks(next[16:])|marks(next[24:]) != 0 {
+				break
+			}
 		}
 	}
 	for ; i < len(b); i++ {
-		if c := b[i]; c == '"' || c == '\\' || c < 0x20 || c >= utf8.RuneSelf {
+		if c := b[i]; c == '"' || c == '\\' || c < ' ' || c >= utf8.RuneSelf {
 			break
 		}
 	}
 	return i
+}
+
+// marks sets the high bit of the first of eight bytes that is not plain, and of
+// none when all are. What it says about later bytes means nothing: a subtraction
+// borrows from the byte after.
+func marks(b []byte) uint64 {
+	x := binary.LittleEndian.Uint64(b)
+	return (x | (x - ' '*ones) | ((x ^ '"'*ones) - ones) | ((x ^ '\\'*ones) - ones)) & highBits
 }
 
 // escapeLength returns the length of the escape at the start of b, 0 when it is
@@ -130,29 +148,46 @@ func escapeLength(b []byte) int {
 	switch {
 	case len(b) < 2:
 		return 0
-	case b[1] != 'u':
-		if _, ok := unescape(b[1]); ok {
-			return 2
-		}
-		return 0
-	case len(b) < 6:
+	case simpleEscape(b[1]):
+		return 2
+	case b[1] != 'u' || len(b) < 6:
 		return 0
 	}
-	for _, c := range b[2:6] {
-		if _, ok := hexDigit(c); !ok {
-			return 0
-		}
+	if !isHex(b[2]) || !isHex(b[3]) || !isHex(b[4]) || !isHex(b[5]) {
+		return 0
 	}
 	return 6
 }
 
-// runeLength returns the length of the rune at the start of b, 0 when it is not
-// whole or not valid.
-func runeLength(b []byte) int {
-	if r, n := utf8.DecodeRune(b); r != utf8.RuneError || n > 1 {
-		return n
+func isHex(c byte) bool { return c-'0' < 10 || c|0x20-'a' < 6 }
+
+// simpleEscape is the second result of unescape, without a branch: text has
+// escapes in no order that a processor could foresee.
+func simpleEscape(c byte) bool {
+	const (
+		low  = 1<<'"' | 1<<'/'
+		high = 1<<('\\'-64) | 1<<('b'-64) | 1<<('f'-64) | 1<<('n'-64) | 1<<('r'-64) | 1<<('t'-64)
+	)
+	return (uint64(low)>>c|uint64(high)>>(c-64))&1 != 0
+}
+
+// runesLength returns the length of the whole and valid runes beyond ASCII at the
+// start of b.
+func runesLength(b []byte) int {
+	i := 0
+	for i < len(b) && b[i] >= utf8.RuneSelf {
+		// Most are of three bytes; with E0 and ED the second has narrower bounds.
+		if i+3 <= len(b) && b[i]&0xF0 == 0xE0 && b[i] != 0xE0 && b[i] != 0xED && b[i+1]&0xC0 == 0x80 && b[i+2]&0xC0 == 0x80 {
+			i += 3
+			continue
+		}
+		r, n := utf8.DecodeRune(b[i:])
+		if r == utf8.RuneError && n <= 1 {
+			break
+		}
+		i += n
 	}
-	return 0
+	return i
 }
 
 // textByte takes one byte of a string.

@@ -20,6 +20,7 @@ type options struct {
 	missing     bodyrouter.MissingModel
 	maxKeys     int
 	verbosity   int
+	adapters    adapterOptions
 	meaningless []string // flags that were set and do nothing here
 }
 
@@ -37,6 +38,7 @@ func parse(args []string, stderr io.Writer, getenv func(string) string) (*option
 	fs.StringVar(&missing, "missing-model", string(bodyrouter.PassMissing), "what to do with a JSON or form body that names no model: pass, or reject with 400")
 	fs.IntVar(&o.maxKeys, "max-keys", 1024, "top-level keys of a JSON body; 400 above")
 	fs.IntVarP(&o.verbosity, "v", "v", 2, fmt.Sprintf("verbosity; %d and more logs why a body was rejected", verboseDebug))
+	o.adapters.addFlags(fs, getenv)
 	o.serving.AddFlags(fs)
 	declareMeaningless(fs)
 	if err := fs.Parse(doubleDash(fs, args)); err != nil {
@@ -60,6 +62,9 @@ func parse(args []string, stderr io.Writer, getenv func(string) string) (*option
 	}
 	if o.maxKeys < 1 {
 		return nil, fmt.Errorf("--max-keys %d: less than 1", o.maxKeys)
+	}
+	if err := o.adapters.validate(); err != nil {
+		return nil, err
 	}
 	return o, o.serving.Validate()
 }

@@ -11,10 +11,14 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime/debug"
+	"sync"
 
+	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/pflag"
+	"k8s.io/klog/v2"
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/bodyrouter"
 	"github.com/kubectl-infer/kubectl-infer/pkg/extproc"
@@ -30,8 +34,15 @@ func Main(ctx context.Context, args []string, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit(o.serving.BodyBudgetBytes))
+	}
 	return run(ctx, o, stderr, func(*extproc.Server) {})
 }
+
+// memoryLimit is where the garbage collector starts to work harder, in bytes: the
+// bodies, a tenth for what surrounds them, and the program itself.
+func memoryLimit(bodies int64) int64 { return bodies + bodies/10 + 32<<20 }
 
 // run serves. started sees the server once its sockets are open.
 func run(ctx context.Context, o *options, stderr io.Writer, started func(*extproc.Server)) error {
@@ -50,6 +61,13 @@ func run(ctx context.Context, o *options, stderr io.Writer, started func(*extpro
 		Metrics: bodyrouter.NewMetrics(registry),
 		Log:     log,
 	}
+	watcher, err := o.adapters.watcher(log)
+	if err != nil {
+		return err
+	}
+	if watcher != nil {
+		handler.Bases = watcher
+	}
 	s, err := extproc.Listen(o.serving, log, handler.Open)
 	if err != nil {
 		return err
@@ -60,7 +78,16 @@ func run(ctx context.Context, o *options, stderr io.Writer, started func(*extpro
 			return err
 		}
 	}
-	s.SetReady(true)
+	following, stop := context.WithCancel(ctx)
+	var follower sync.WaitGroup
+	defer follower.Wait()
+	defer stop()
+	if watcher == nil {
+		s.SetReady(true)
+	} else {
+		watcher.Changed = publisher(s, registry)
+		follower.Go(func() { watcher.Run(klog.NewContext(following, logr.FromSlogHandler(log.Handler()))) })
+	}
 	started(s)
 	return s.Run(ctx, registry)
 }
