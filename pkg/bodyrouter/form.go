@@ -235,7 +235,7 @@ func parsePart(block string) (part, bool) {
 	lines := strings.TrimSuffix(strings.TrimPrefix(block, "\r\n"), "\r\n\r\n")
 	for line := range strings.SplitSeq(lines, "\r\n") {
 		key, value, ok := strings.Cut(line, ":")
-		if !ok || !token(key) || strings.ContainsAny(value, "\r\n\x00") {
+		if !ok || !token(key) || strings.ContainsFunc(value, control) {
 			return p, false
 		}
 		switch strings.ToLower(key) {
@@ -250,6 +250,9 @@ func parsePart(block string) (part, bool) {
 	}
 	return p, named
 }
+
+// control reports what no header value may hold (RFC 9110, section 5.5).
+func control(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
 
 // disposition reads the value of Content-Disposition.
 func (p *part) disposition(value string) bool {
