@@ -13,6 +13,6 @@
 // neither can be stale.
 //
 //	127.N.0.1   control plane    127.N.0.4   body router
-//	127.N.0.2   supervisor       127.N.1.x   one per Gateway
+//	127.N.0.2   kubelet          127.N.1.x   one per Gateway
 //	127.N.0.3   Envoy's admin    127.N.2.1…  Pods
 package sandbox

@@ -37,4 +37,5 @@ func (w network) String() string { return fmt.Sprintf("127.%d.0.0/16", w.n) }
 func (w network) addr(c, d byte) netip.Addr { return netip.AddrFrom4([4]byte{127, w.n, c, d}) }
 
 func (w network) controlPlane() netip.Addr { return w.addr(0, 1) }
+func (w network) node() netip.Addr         { return w.addr(0, 2) }
 func (w network) bodyRouter() netip.Addr   { return w.addr(0, 4) }

@@ -41,7 +41,7 @@ func (s *supervisor) runGateway(ctx context.Context) error {
 			RESTConfig: s.control.AdminConfig(), EnvoyPath: s.paths[assets.Envoy],
 			Dir: filepath.Join(string(s.folder), "gateway"), LogDir: s.folder.Logs(),
 			Network: fmt.Sprintf("127.%d", s.network.n), BodyRouterAddress: netip.AddrPortFrom(s.network.bodyRouter(), bodyRouterPort).String(),
-			Starter: recorder{s}, Log: s.log,
+			PickerMode: s.PickerMode, Starter: recorder{s}, Log: s.log,
 		})
 		if err != nil {
 			return err
@@ -68,6 +68,7 @@ func (s *supervisor) runPods(ctx context.Context) error {
 	runner, err := podrunner.New(podrunner.Options{
 		Config: s.control.AdminConfig(), N: s.network.n, Starter: s.starter, Executable: s.Executable,
 		Dir: filepath.Join(string(s.folder), "pods"), LogDir: s.folder.PodLogs(), Log: s.log,
+		Images: s.Images, KubeletTLS: s.control.KubeletTLS(),
 	})
 	if err != nil {
 		return err

@@ -14,6 +14,8 @@ import (
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/assets"
 	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/controlplane"
+	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/gateway/xds"
+	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/podrunner"
 	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/process"
 )
 
@@ -22,6 +24,8 @@ type Options struct {
 	Name       string                                       // see CheckName
 	Home       Home                                         // where its state folder goes
 	Executable string                                       // the multi-call binary: body router, picker, simulator
+	Images     podrunner.Images                             // rows of the image table of the user's own
+	PickerMode xds.PickerMode                               // xds.PickerBuffered by default
 	Progress   func(format string, args ...any)             // what is being done, a line each; may be nil
 	Ready      func(ctx context.Context, state State) error // called once everything answers; may be nil
 }
@@ -115,6 +119,7 @@ func (s *supervisor) startControlPlane(ctx context.Context) error {
 	control, err := controlplane.Start(ctx, controlplane.Options{
 		Starter: s.starter, Etcd: s.paths[assets.Etcd], KubeAPIServer: s.paths[assets.KubeAPIServer],
 		Dir: filepath.Join(string(s.folder), "control"), Address: s.network.controlPlane().String(), LogDir: s.folder.Logs(),
+		NodeAddress: s.network.node().String(),
 	})
 	if err != nil {
 		return err

@@ -18,7 +18,7 @@ const poll = 50 * time.Millisecond
 
 // detach starts `up` in a session of its own, shows its progress, and returns
 // when it is ready or has ended.
-func (c *cli) detach(ctx context.Context, name string) error {
+func (c *cli) detach(ctx context.Context, name string, flags []string) error {
 	if err := sandbox.CheckName(name); err != nil {
 		return err
 	}
@@ -29,7 +29,7 @@ func (c *cli) detach(ctx context.Context, name string) error {
 	if _, held := home.Look(name); held {
 		return sandbox.AlreadyRunning(name)
 	}
-	child, log, err := launch(name, home.Folder(name).StartLog())
+	child, log, err := launch(name, flags, home.Folder(name).StartLog())
 	if err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func (c *cli) copyLog(log io.Reader) {
 }
 
 // launch starts the child with its output in a log, which is returned for reading.
-func launch(name, path string) (*exec.Cmd, *os.File, error) {
+func launch(name string, flags []string, path string) (*exec.Cmd, *os.File, error) {
 	const advice = "set XDG_CACHE_HOME to a folder you can write to"
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, nil, hint.Errorf(advice, "make the log folder of sandbox %q: %w", name, err)
@@ -81,7 +81,7 @@ func launch(name, path string) (*exec.Cmd, *os.File, error) {
 		log.Close()
 		return nil, nil, fmt.Errorf("find our own executable: %w", err)
 	}
-	child := exec.Command(executable, "up", "--name", name)
+	child := exec.Command(executable, append([]string{"up", "--name", name}, flags...)...)
 	child.Stderr = out
 	child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := child.Start(); err != nil {

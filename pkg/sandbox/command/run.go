@@ -25,8 +25,9 @@ import (
 const commandGrace = 10 * time.Second
 
 func (c *cli) run() *cobra.Command {
-	return &cobra.Command{
-		Use:   "run -- COMMAND [ARG...]",
+	var flags settings
+	cmd := &cobra.Command{
+		Use:   "run [FLAGS] -- COMMAND [ARG...]",
 		Short: "Bring a sandbox up for one command and take it down with the command's exit code",
 		Long: `Brings up a sandbox of its own (with a random name unless --name gives one), runs
 COMMAND with KUBECONFIG, ` + NameVariable + ` (its name) and GATEWAY
@@ -35,6 +36,10 @@ the sandbox down. The exit code is COMMAND's.`,
 		Example: `  kubectl infer sandbox run -- sh -c 'kubectl apply -k manifests/example && curl http://$GATEWAY/'`,
 		Args:    usage(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			options, err := flags.options()
+			if err != nil {
+				return usageError{err}
+			}
 			if err := c.present(args[0]); err != nil {
 				return err
 			}
@@ -42,14 +47,16 @@ the sandbox down. The exit code is COMMAND's.`,
 			if name == "" {
 				name = "run-" + rand.String(5)
 			}
-			return c.runIn(cmd.Context(), name, args)
+			return c.runIn(cmd.Context(), name, options, args)
 		},
 	}
+	flags.register(cmd.Flags())
+	return cmd
 }
 
-func (c *cli) runIn(ctx context.Context, name string, args []string) error {
+func (c *cli) runIn(ctx context.Context, name string, options sandbox.Options, args []string) error {
 	var result error
-	err := c.bringUp(ctx, name, func(ctx context.Context, state sandbox.State) error {
+	err := c.bringUp(ctx, name, options, func(ctx context.Context, state sandbox.State) error {
 		result = c.execute(ctx, state, args)
 		return sandbox.ErrDown
 	})

@@ -52,6 +52,9 @@ func (c *cli) status() *cobra.Command {
 				fmt.Fprintln(c.ErrOut, "no sandbox is running")
 				return nil
 			}
+			for _, state := range states {
+				fmt.Fprint(c.ErrOut, restarts(state))
+			}
 			return statusTable(c.Out, states, time.Now())
 		},
 	}

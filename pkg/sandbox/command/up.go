@@ -10,13 +10,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox"
 )
 
 func (c *cli) up() *cobra.Command {
 	var detach bool
-	var lowPorts string
+	var flags settings
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Bring a sandbox up and keep it until interrupted, or with --detach until `down`",
@@ -24,31 +23,32 @@ func (c *cli) up() *cobra.Command {
   kubectl infer sandbox up --detach --name rehearsal`,
 		Args: usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if lowPorts != "off" {
-				return usageError{hint.Errorf("leave it out: listeners below 1024 are served at port + 8000", "--low-ports=%s is not there yet, only off", lowPorts)}
+			options, err := flags.options()
+			if err != nil {
+				return usageError{err}
 			}
 			name := c.chosen()
 			if name == "" {
 				name = sandbox.DefaultName
 			}
 			if detach {
-				return c.detach(cmd.Context(), name)
+				return c.detach(cmd.Context(), name, flags.arguments())
 			}
-			return c.foreground(cmd.Context(), name)
+			return c.foreground(cmd.Context(), name, options)
 		},
 	}
 	cmd.Flags().BoolVarP(&detach, "detach", "d", false, "return once it is ready and leave it running")
-	cmd.Flags().StringVar(&lowPorts, "low-ports", "off", "off: serve a listener port below 1024 at that port + 8000")
+	flags.register(cmd.Flags())
 	return cmd
 }
 
-func (c *cli) foreground(ctx context.Context, name string) error {
+func (c *cli) foreground(ctx context.Context, name string, options sandbox.Options) error {
 	home, err := sandbox.NewHome()
 	if err != nil {
 		return err
 	}
 	ready := false
-	err = c.bringUp(ctx, name, func(_ context.Context, state sandbox.State) error {
+	err = c.bringUp(ctx, name, options, func(_ context.Context, state sandbox.State) error {
 		ready = true
 		describe(c.Out, state)
 		if isTerminal(c.ErrOut) {
@@ -79,7 +79,7 @@ func interrupted(name string, err error) error {
 }
 
 // bringUp runs a sandbox with this executable as its servers, with progress on stderr.
-func (c *cli) bringUp(ctx context.Context, name string, ready func(context.Context, sandbox.State) error) error {
+func (c *cli) bringUp(ctx context.Context, name string, options sandbox.Options, ready func(context.Context, sandbox.State) error) error {
 	home, err := sandbox.NewHome()
 	if err != nil {
 		return err
@@ -89,16 +89,15 @@ func (c *cli) bringUp(ctx context.Context, name string, ready func(context.Conte
 		return fmt.Errorf("find our own executable: %w", err)
 	}
 	began := time.Now()
-	return sandbox.Run(ctx, sandbox.Options{
-		Name: name, Home: home, Executable: executable,
-		Progress: func(format string, args ...any) {
-			fmt.Fprintf(c.ErrOut, "%5.1fs  "+format+"\n", append([]any{time.Since(began).Seconds()}, args...)...)
-		},
-		Ready: func(ctx context.Context, state sandbox.State) error {
-			fmt.Fprintf(c.ErrOut, "%5.1fs  sandbox %q is ready\n", time.Since(began).Seconds(), name)
-			return ready(ctx, state)
-		},
-	})
+	options.Name, options.Home, options.Executable = name, home, executable
+	options.Progress = func(format string, args ...any) {
+		fmt.Fprintf(c.ErrOut, "%5.1fs  "+format+"\n", append([]any{time.Since(began).Seconds()}, args...)...)
+	}
+	options.Ready = func(ctx context.Context, state sandbox.State) error {
+		fmt.Fprintf(c.ErrOut, "%5.1fs  sandbox %q is ready\n", time.Since(began).Seconds(), name)
+		return ready(ctx, state)
+	}
+	return sandbox.Run(ctx, options)
 }
 
 // describe prints what one needs to use a sandbox.

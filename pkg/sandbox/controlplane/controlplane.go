@@ -1,7 +1,9 @@
 package controlplane
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -31,6 +33,7 @@ type Options struct {
 	Dir           string // state folder: credentials, certificates, etcd data; created 0700
 	Address       string // loopback address of the API server's port 6443, such as 127.7.0.1
 	LogDir        string // etcd.log and kube-apiserver.log
+	NodeAddress   string // of the kubelet that KubeletTLS is for; "" is Address
 }
 
 // ControlPlane is a running etcd and kube-apiserver.
@@ -38,6 +41,8 @@ type ControlPlane struct {
 	host   string
 	ca     []byte
 	tokens map[string]string // by user
+
+	kubelet *tls.Config
 
 	etcd, api *process.Process
 	stopOnce  sync.Once
@@ -54,9 +59,14 @@ func Start(ctx context.Context, o Options) (*ControlPlane, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prepare control plane in %s: %w", o.Dir, err)
 	}
+	kubelet, err := prepareKubelet(o.Dir, cmp.Or(o.NodeAddress, o.Address))
+	if err != nil {
+		return nil, fmt.Errorf("prepare certificates of the kubelet: %w", err)
+	}
 	c := &ControlPlane{
 		host:     "https://" + net.JoinHostPort(o.Address, apiPort),
 		tokens:   tokens,
+		kubelet:  kubelet,
 		stopping: make(chan struct{}),
 		done:     make(chan struct{}),
 	}

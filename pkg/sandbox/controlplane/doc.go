@@ -15,5 +15,9 @@
 //     until a role is bound to it, so shipped roles are tested for real.
 //   - Admission of ServiceAccounts is off: it would wait for token objects that
 //     a controller makes. TokenRequest works, with a key of this sandbox alone.
+//   - A kubelet (package podrunner has one) and the API server know each other by
+//     certificates made for this sandbox, since logs and exec are as good as a
+//     shell: nobody else on the machine gets in. The API server connects to a
+//     Node's InternalIP and takes 127.x there, where pods/proxy refuses it.
 //   - etcd does not fsync: a sandbox does not survive its machine.
 package controlplane

@@ -37,6 +37,10 @@ func apiArgs(address string) []string {
 		"--authorization-mode=RBAC",
 		"--token-auth-file=" + tokenFile,
 		"--disable-admission-plugins=ServiceAccount",
+		"--kubelet-certificate-authority=" + kubeletServing,
+		"--kubelet-client-certificate=" + kubeletClient,
+		"--kubelet-client-key=" + kubeletKey,
+		"--kubelet-preferred-address-types=InternalIP", // there is no DNS
 		"--service-account-issuer=https://kubernetes.default.svc",
 		"--service-account-key-file=" + accountKey,
 		"--service-account-signing-key-file=" + accountKey,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -11,12 +12,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/modelsim"
-)
-
-const (
-	backoffFirst  = time.Second
-	backoffMost   = 30 * time.Second
-	backoffForget = 60 * time.Second
 )
 
 // child is the running process as a container needs it; *process.Process is one.
@@ -27,24 +22,33 @@ type child interface {
 	Stop(grace time.Duration) error
 }
 
-// container keeps one process running. Its goroutine is run; everything else
+// container keeps one process running. Its goroutine is keep; everything else
 // may be called from anywhere.
 type container struct {
 	start     func() (child, error)
+	env       []string // of the process, and of what is executed beside it
+	logPath   string
 	probe     probe
+	startup   *probe // nil: started at once
+	liveness  *probe // nil: alive while its process is
 	faultsURL string // "" for what is no simulated model server
 	client    *http.Client
 	policy    corev1.RestartPolicy
-	changed   func() // called after the status changed
+	killGrace time.Duration                      // after a failed liveness or startup probe
+	changed   func()                             // called after the status changed
+	say       func(kind, reason, message string) // records an event of the Pod
 
 	kick chan struct{} // the wanted faults changed
-	done chan struct{} // run has returned, the process is gone
+	done chan struct{} // keep has returned, the process is gone
 
 	mu      sync.Mutex
 	status  corev1.ContainerStatus
 	wanted  modelsim.Faults
 	problem error // of the last attempt to apply the faults
 	grace   time.Duration
+	run     int     // which run of the process this is, from 1
+	log     logSpan // of this run
+	lastLog logSpan // of the run before
 }
 
 // snapshot is the container's status as of now.
@@ -87,9 +91,9 @@ func (c *container) update(change func(*corev1.ContainerStatus)) {
 	c.changed()
 }
 
-// run starts the process again and again until ctx ends or the restart policy
+// keep starts the process again and again until ctx ends or the restart policy
 // says that it is over.
-func (c *container) run(ctx context.Context) {
+func (c *container) keep(ctx context.Context) {
 	defer c.changed()
 	defer close(c.done)
 	var delay backoff
@@ -107,6 +111,7 @@ func (c *container) run(ctx context.Context) {
 			continue
 		}
 		wait := delay.next(time.Since(began))
+		c.say(corev1.EventTypeWarning, "BackOff", "container "+c.status.Name+" ended and is started again with a growing back-off")
 		c.waiting("CrashLoopBackOff", fmt.Sprintf("back-off %s before the process is started again", wait))
 		timer := time.NewTimer(wait)
 		c.pause(ctx, timer.C)
@@ -125,6 +130,7 @@ func (c *container) pause(ctx context.Context, timer <-chan time.Time) {
 
 // once runs the process to its end and returns how it ended.
 func (c *container) once(ctx context.Context) error {
+	c.beginLog()
 	p, err := c.start()
 	if err != nil {
 		c.terminated(metav1.Now(), err)
@@ -136,8 +142,16 @@ func (c *container) once(ctx context.Context) error {
 			s.RestartCount++
 		}
 		s.State = corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: began}}
+		s.Started = new(c.startup == nil)
 	})
+	c.say(corev1.EventTypeNormal, "Started", "started container "+c.status.Name)
+	guarded := make(chan struct{})
+	go func() {
+		defer close(guarded)
+		c.guard(ctx, p)
+	}()
 	c.watch(ctx, p)
+	<-guarded
 	err = p.Err()
 	c.terminated(began, err)
 	return err
@@ -168,7 +182,7 @@ func (c *container) watch(ctx context.Context, p child) {
 			}
 		case <-tick.C:
 		}
-		ok := c.check(ctx)
+		ok := c.started() && c.probe.passes(ctx)
 		// Ready only with its faults, so that a restarted server is never seen
 		// healthy; and whatever the probe says, so that a hung one can be mended.
 		ok = c.apply(ctx, &applied, c.faults()) && ok
@@ -184,15 +198,6 @@ func (c *container) interval(ready bool, applied modelsim.Faults) time.Duration 
 		return eager
 	}
 	return c.probe.period
-}
-
-func (c *container) check(ctx context.Context) bool {
-	if c.probe.check == nil {
-		return true
-	}
-	ctx, cancel := context.WithTimeout(ctx, c.probe.timeout)
-	defer cancel()
-	return c.probe.check(ctx) == nil
 }
 
 // apply brings a simulator's faults to what is wanted and reports whether they are.
@@ -226,16 +231,49 @@ func (c *container) terminated(began metav1.Time, err error) {
 	})
 }
 
-// backoff is the wait before a restart: doubled each time, and forgotten after
-// a run that lasted.
-type backoff struct{ last time.Duration }
-
-func (b *backoff) next(ran time.Duration) time.Duration {
-	switch {
-	case b.last == 0 || ran >= backoffForget:
-		b.last = backoffFirst
-	default:
-		b.last = min(2*b.last, backoffMost)
+// beginLog marks where in the log a new run begins.
+func (c *container) beginLog() {
+	var size int64
+	if info, err := os.Stat(c.logPath); err == nil {
+		size = info.Size()
 	}
-	return b.last
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lastLog = logSpan{start: c.log.start, end: size}
+	c.log = logSpan{start: size, end: -1}
+	c.run++
+}
+
+// span is where in the log the present run is, or the one before, and the run's
+// number; 0 when there is none. While the process is down, the run before is the
+// one that just ended, as with a kubelet.
+func (c *container) span(previous bool) (int, logSpan) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if previous && c.status.State.Running != nil {
+		return c.run - 1, c.lastLog
+	}
+	return c.run, c.log
+}
+
+// runs reports whether that run of the process is still on.
+func (c *container) runs(run int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.run == run && c.status.State.Running != nil
+}
+
+// started reports whether the startup probe has passed.
+func (c *container) started() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.status.Started != nil && *c.status.Started
+}
+
+// succeeded reports whether the process ended well and stays down.
+func (c *container) succeeded() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	end := c.status.State.Terminated
+	return end != nil && end.ExitCode == 0
 }

@@ -48,8 +48,17 @@ func wantedFaults(pod *corev1.Pod, owner *appsv1.Deployment) (modelsim.Faults, e
 // FaultsURL is where the Pod's simulated model server takes and shows its
 // faults, or "" when the Pod has no such container or no address yet.
 func FaultsURL(pod *corev1.Pod) string {
+	images := Images{} // the sandbox's own rows are in what it says of the containers
+	for _, s := range pod.Status.ContainerStatuses {
+		if s.ImageID == imageID(ModelServer) {
+			images[s.Image] = ModelServer
+		}
+	}
 	for _, c := range pod.Spec.Containers {
-		program, _, err := Resolve(c)
+		program, _, err := Resolve(c, nil)
+		if err != nil {
+			program, _, err = Resolve(c, images)
+		}
 		if err == nil && program.Name == ModelServer && pod.Status.PodIP != "" {
 			return faultsURL(pod.Status.PodIP, c, program.Args)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"os"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -20,6 +21,7 @@ type instance struct {
 	tokenAt    time.Time
 	address    netip.Addr
 	ip         string
+	init       []*container // end, or for sidecars run, one after the other before the rest
 	containers []*container
 
 	ctx    context.Context
@@ -34,16 +36,45 @@ func newInstance(ctx context.Context, uid types.UID, dir string) *instance {
 	return i
 }
 
+// begin runs the init containers in order, then the others; none of them when
+// an init container fails for good.
 func (i *instance) begin() {
-	for _, c := range i.containers {
-		go c.run(i.ctx)
+	go func() {
+		for n, c := range i.init {
+			if c.policy == corev1.RestartPolicyAlways { // a sidecar
+				go c.keep(i.ctx)
+				continue
+			}
+			if c.keep(i.ctx); !c.succeeded() {
+				for _, never := range slices.Concat(i.init[n+1:], i.containers) {
+					close(never.done)
+				}
+				return
+			}
+		}
+		for _, c := range i.containers {
+			go c.keep(i.ctx)
+		}
+	}()
+}
+
+// all lists the containers of both kinds.
+func (i *instance) all() []*container { return slices.Concat(i.init, i.containers) }
+
+// container finds one by its name; nil if it has no process.
+func (i *instance) container(name string) *container {
+	for _, c := range i.all() {
+		if c.status.Name == name {
+			return c
+		}
 	}
+	return nil
 }
 
 // stop asks every process to end within grace; it does not wait. A second call
 // changes nothing.
 func (i *instance) stop(grace time.Duration) {
-	for _, c := range i.containers {
+	for _, c := range i.all() {
 		c.setGrace(grace)
 	}
 	i.cancel()
@@ -51,7 +82,7 @@ func (i *instance) stop(grace time.Duration) {
 
 // stopped reports whether every process is gone.
 func (i *instance) stopped() bool {
-	for _, c := range i.containers {
+	for _, c := range i.all() {
 		select {
 		case <-c.done:
 		default:
@@ -62,17 +93,20 @@ func (i *instance) stopped() bool {
 }
 
 func (i *instance) wait() {
-	for _, c := range i.containers {
+	for _, c := range i.all() {
 		<-c.done
 	}
 }
 
-func (i *instance) snapshot() []corev1.ContainerStatus {
-	statuses := make([]corev1.ContainerStatus, len(i.containers))
-	for n, c := range i.containers {
-		statuses[n] = c.snapshot()
+// snapshot is the status of the init containers and of the others.
+func (i *instance) snapshot() (init, containers []corev1.ContainerStatus) {
+	for _, c := range i.init {
+		init = append(init, c.snapshot())
 	}
-	return statuses
+	for _, c := range i.containers {
+		containers = append(containers, c.snapshot())
+	}
+	return init, containers
 }
 
 func (r *Runner) instance(key types.NamespacedName) *instance {

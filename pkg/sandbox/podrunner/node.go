@@ -56,6 +56,7 @@ func nodeStatus(hostIP string) corev1.NodeStatus {
 			Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "SandboxReady",
 			Message: "Pods run as local processes", LastHeartbeatTime: now, LastTransitionTime: now,
 		}},
-		NodeInfo: corev1.NodeSystemInfo{OperatingSystem: "linux", Architecture: runtime.GOARCH, ContainerRuntimeVersion: "local-process://1", KubeletVersion: "none"},
+		DaemonEndpoints: corev1.NodeDaemonEndpoints{KubeletEndpoint: corev1.DaemonEndpoint{Port: kubeletPort}},
+		NodeInfo:        corev1.NodeSystemInfo{OperatingSystem: "linux", Architecture: runtime.GOARCH, ContainerRuntimeVersion: "local-process://1", KubeletVersion: "none"},
 	}
 }

@@ -18,7 +18,6 @@ import (
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 	"github.com/kubectl-infer/kubectl-infer/pkg/modelsim"
-	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/process"
 )
 
 // retryStart is how often a Pod that lacks something is looked at again.
@@ -73,7 +72,7 @@ func (r *Runner) reconcilePod(ctx context.Context, key types.NamespacedName) err
 	if err := r.renewToken(ctx, pod, running); err != nil {
 		return err
 	}
-	return r.writeStatus(ctx, pod, runningStatus(pod, r.hostIP(), running.ip, running.snapshot(), metav1.Now()))
+	return r.writeRunning(ctx, pod, running)
 }
 
 // bind schedules a Pod that was made directly.
@@ -96,13 +95,18 @@ func (r *Runner) endPod(ctx context.Context, key types.NamespacedName, pod *core
 			grace = *pod.DeletionGracePeriodSeconds
 		}
 		if running.stop(time.Duration(grace) * time.Second); !running.stopped() {
-			return r.writeStatus(ctx, pod, runningStatus(pod, r.hostIP(), running.ip, running.snapshot(), metav1.Now()))
+			return r.writeRunning(ctx, pod, running)
 		}
 		r.cleanUp(key, running)
 	}
 	r.forget(pod.UID)
 	now := int64(0)
 	return r.deletePod(ctx, pod, &now)
+}
+
+func (r *Runner) writeRunning(ctx context.Context, pod *corev1.Pod, running *instance) error {
+	init, containers := running.snapshot()
+	return r.writeStatus(ctx, pod, runningStatus(pod, r.hostIP(), running.ip, init, containers, metav1.Now()))
 }
 
 func (r *Runner) writeStatus(ctx context.Context, pod *corev1.Pod, status corev1.PodStatus) error {
@@ -139,31 +143,28 @@ const (
 
 // startPod starts a process for each container; on error nothing is left.
 func (r *Runner) startPod(ctx context.Context, pod *corev1.Pod, faults modelsim.Faults) (*instance, string, error) {
-	programs := make([]Program, len(pod.Spec.Containers))
-	notes := map[string]bool{}
-	for i, c := range pod.Spec.Containers {
-		program, ignored, err := Resolve(c)
-		if err != nil {
-			return nil, reasonNoProgram, err
-		}
-		programs[i] = program
-		for _, note := range ignored {
-			notes[note] = true
-		}
-	}
-	if len(pod.Spec.InitContainers) > 0 {
-		notes["initContainers"] = true
+	programs, notes, err := r.resolveAll(pod)
+	if err != nil {
+		return nil, reasonNoProgram, err
 	}
 	if len(notes) > 0 {
-		r.tell(ctx, pod, corev1.EventTypeNormal, "Ignored", "has no effect in a sandbox: "+strings.Join(slices.Sorted(maps.Keys(notes)), ", "))
+		r.tell(ctx, pod, corev1.EventTypeNormal, "Ignored", "has no effect in a sandbox: "+strings.Join(notes, ", "))
 	}
 	i, err := r.prepare(ctx, pod)
 	if err != nil {
 		return nil, reasonConfig, err
 	}
-	for n, c := range pod.Spec.Containers {
-		made := r.newContainer(pod, i, c, programs[n])
+	for _, c := range pod.Spec.InitContainers {
+		if program, ok := programs[c.Name]; ok {
+			i.init = append(i.init, r.newInitContainer(pod, i, c, program))
+		}
+	}
+	for _, c := range pod.Spec.Containers {
+		made := r.newContainer(pod, i, c, programs[c.Name])
 		made.wanted = faults
+		if len(i.init) > 0 {
+			made.status.State.Waiting.Reason = waitingForInit
+		}
 		i.containers = append(i.containers, made)
 	}
 	r.mu.Lock()
@@ -171,6 +172,33 @@ func (r *Runner) startPod(ctx context.Context, pod *corev1.Pod, faults modelsim.
 	r.mu.Unlock()
 	i.begin()
 	return i, "", nil
+}
+
+// resolveAll finds the program of each container, by its name. An init
+// container without one is left out, since most of them fetch what is not
+// needed here, and noted with everything else that is ignored.
+func (r *Runner) resolveAll(pod *corev1.Pod) (map[string]Program, []string, error) {
+	programs := map[string]Program{}
+	notes := map[string]bool{}
+	for _, c := range pod.Spec.InitContainers {
+		program, _, err := Resolve(c, r.Images)
+		if err != nil {
+			notes["initContainer "+c.Name+" (no local program)"] = true
+			continue
+		}
+		programs[c.Name] = program
+	}
+	for _, c := range pod.Spec.Containers {
+		program, ignored, err := Resolve(c, r.Images)
+		if err != nil {
+			return nil, nil, err
+		}
+		programs[c.Name] = program
+		for _, note := range ignored {
+			notes[note] = true
+		}
+	}
+	return programs, slices.Sorted(maps.Keys(notes)), nil
 }
 
 // prepare gives a Pod its folder, its credentials and its address.
@@ -211,46 +239,4 @@ func (r *Runner) renewToken(ctx context.Context, pod *corev1.Pod, i *instance) e
 	i.tokenAt = time.Now()
 	r.podQueue.AddAfter(nameOf(pod), tokenRenewal)
 	return nil
-}
-
-func (r *Runner) newContainer(pod *corev1.Pod, i *instance, spec corev1.Container, program Program) *container {
-	base := map[string]string{
-		"PATH": os.Getenv("PATH"), "HOME": i.dir, "TMPDIR": os.TempDir(), "HOSTNAME": pod.Name,
-		"POD_IP": i.ip, "POD_NAME": pod.Name, "POD_NAMESPACE": pod.Namespace,
-	}
-	if i.kubeconfig != "" {
-		base["KUBECONFIG"] = i.kubeconfig
-	}
-	env := variables(base, pod, spec)
-	args := expandAll(program.Args, env)
-	path := program.Name
-	if !program.Local {
-		path, args = r.Executable, slices.Concat([]string{program.Name}, args)
-	}
-	key := nameOf(pod)
-	c := &container{
-		start: func() (child, error) {
-			return r.Starter.Start(process.Spec{
-				Name: fmt.Sprintf("container %s of pod %s", spec.Name, key), Path: path, Args: args, Dir: i.dir,
-				Env:     environment(base, pod, spec),
-				LogPath: filepath.Join(r.LogDir, LogName(pod.Namespace, pod.Name, spec.Name)),
-			})
-		},
-		probe: newProbe(spec, i.ip, r.probes), client: r.probes, policy: pod.Spec.RestartPolicy,
-		changed: func() { r.podQueue.Add(key) },
-		kick:    make(chan struct{}, 1), done: make(chan struct{}),
-		status: corev1.ContainerStatus{
-			Name: spec.Name, Image: spec.Image, Started: new(true),
-			State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}},
-		},
-	}
-	if program.Name == ModelServer {
-		c.faultsURL = faultsURL(i.ip, spec, args)
-	}
-	return c
-}
-
-// LogName is the file a container's output goes to.
-func LogName(namespace, pod, container string) string {
-	return namespace + "_" + pod + "_" + container + ".log"
 }

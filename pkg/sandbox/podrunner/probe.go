@@ -19,16 +19,26 @@ import (
 // eager is the interval between probes until the first success.
 const eager = 200 * time.Millisecond
 
-// probe is a readiness probe ready to be run.
+// probe is a probe ready to be run.
 type probe struct {
-	check             func(context.Context) error // nil: ready at once
-	timeout, period   time.Duration
-	failures, success int32 // thresholds
+	check                  func(context.Context) error // nil: passes always
+	timeout, period, delay time.Duration
+	failures, success      int32 // thresholds
 }
 
-// newProbe builds the container's readiness probe against ip. Without one it
-// dials the first containerPort; without that it has nothing to check.
-func newProbe(c corev1.Container, ip string, client *http.Client) probe {
+// passes runs the probe once, within its timeout.
+func (p *probe) passes(ctx context.Context) bool {
+	if p.check == nil {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.timeout)
+	defer cancel()
+	return p.check(ctx) == nil
+}
+
+// readinessProbe is the container's against ip. Without one it dials the first
+// containerPort; without that it has nothing to check.
+func readinessProbe(c corev1.Container, ip string, client *http.Client) probe {
 	declared := c.ReadinessProbe
 	if declared == nil {
 		declared = &corev1.Probe{}
@@ -36,12 +46,26 @@ func newProbe(c corev1.Container, ip string, client *http.Client) probe {
 			declared.TCPSocket = &corev1.TCPSocketAction{Port: intstr.FromInt32(c.Ports[0].ContainerPort)}
 		}
 	}
+	return newProbe(declared, c, ip, client)
+}
+
+// optionalProbe is nil for what is not declared, and for exec, which is ignored.
+func optionalProbe(declared *corev1.Probe, c corev1.Container, ip string, client *http.Client) *probe {
+	if declared == nil || declared.Exec != nil {
+		return nil
+	}
+	p := newProbe(declared, c, ip, client)
+	return &p
+}
+
+func newProbe(declared *corev1.Probe, c corev1.Container, ip string, client *http.Client) probe {
 	seconds := func(n, otherwise int32) time.Duration {
 		return time.Duration(orDefault(n, otherwise)) * time.Second
 	}
 	p := probe{
 		timeout:  seconds(declared.TimeoutSeconds, 1),
 		period:   seconds(declared.PeriodSeconds, 10),
+		delay:    seconds(declared.InitialDelaySeconds, 0),
 		failures: orDefault(declared.FailureThreshold, 3),
 		success:  orDefault(declared.SuccessThreshold, 1),
 	}

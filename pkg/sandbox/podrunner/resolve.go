@@ -18,12 +18,12 @@ const (
 )
 
 // supported is what an unsupported container is told.
-const supported = "supported are vLLM images and commands, llm-d-inference-sim, model-server-sim, endpoint-picker (epp), body-router (bbr), sleep and curl"
+const supported = "supported are vLLM images and commands, llm-d-inference-sim, model-server-sim, endpoint-picker (epp), body-router (bbr), sleep and curl; others of your own with sandbox up --image IMAGE=BINARY"
 
 // Program is what runs in place of a container.
 type Program struct {
 	// Name is one of ModelServer, EndpointPicker and BodyRouter, or with Local
-	// the name of a command to be found on PATH.
+	// a command of this machine: a path, or a name to be found on PATH.
 	Name string
 	// Local says that Name is a command of this machine.
 	Local bool
@@ -57,11 +57,36 @@ func commandNames() map[string]Program {
 	return names
 }
 
-// Resolve decides which local program stands for a container: its command
-// where it has one (also inside `sh -c "…"`), else its image. The notes say what of
-// the container is ignored. The error, with a hint, names what is supported.
-func Resolve(c corev1.Container) (Program, []string, error) {
+// Images are a user's own rows of the table, --image IMAGE=BINARY: an image's
+// name, in full or its last part, with its tag or without, to the program that
+// stands for its entry point: one of ours, a path, or a name on PATH.
+type Images map[string]string
+
+// find returns the row for an image.
+func (images Images) find(image string) (Program, bool) {
+	whole, _, _ := strings.Cut(image, "@")
+	bare := whole
+	if colon := strings.LastIndexByte(bare, ':'); colon > strings.LastIndexByte(bare, '/') {
+		bare = bare[:colon]
+	}
+	for _, name := range []string{image, whole, bare, path.Base(whole), path.Base(bare)} {
+		if binary, ok := images[name]; ok {
+			return Program{Name: binary, Local: !slices.Contains([]string{ModelServer, EndpointPicker, BodyRouter}, binary)}, true
+		}
+	}
+	return Program{}, false
+}
+
+// Resolve decides which local program stands for a container: the user's own
+// row for its image; its command where it has one (also inside `sh -c "…"`);
+// else its image. The notes say what of the container is ignored. The error,
+// with a hint, names what is supported.
+func Resolve(c corev1.Container, images Images) (Program, []string, error) {
 	notes := ignored(c)
+	if program, ok := images.find(c.Image); ok {
+		program.Args = slices.Concat(c.Command[min(1, len(c.Command)):], c.Args)
+		return program, notes, nil
+	}
 	if len(c.Command) > 0 {
 		program, ok := fromCommand(slices.Concat(c.Command, c.Args), literals(c))
 		if !ok {
@@ -181,11 +206,12 @@ func ignored(c corev1.Container) []string {
 	}
 	note(len(c.Resources.Requests)+len(c.Resources.Limits) > 0, "resources")
 	note(len(c.VolumeMounts) > 0, "volumeMounts")
-	note(c.LivenessProbe != nil, "livenessProbe")
-	note(c.StartupProbe != nil, "startupProbe")
 	note(c.Lifecycle != nil, "lifecycle")
 	note(len(c.EnvFrom) > 0, "envFrom")
-	note(c.ReadinessProbe != nil && c.ReadinessProbe.Exec != nil, "readinessProbe.exec")
+	byCommand := func(p *corev1.Probe) bool { return p != nil && p.Exec != nil }
+	note(byCommand(c.ReadinessProbe), "readinessProbe.exec")
+	note(byCommand(c.LivenessProbe), "livenessProbe.exec")
+	note(byCommand(c.StartupProbe), "startupProbe.exec")
 	for _, e := range c.Env {
 		note(e.ValueFrom != nil && e.ValueFrom.FieldRef == nil, "env "+e.Name+" (valueFrom other than fieldRef)")
 	}

@@ -1,6 +1,7 @@
 package podrunner
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -43,7 +44,7 @@ func TestResolve(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.rule, func(t *testing.T) {
 			t.Parallel()
-			got, _, err := Resolve(tt.container)
+			got, _, err := Resolve(tt.container, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -72,7 +73,7 @@ func TestResolveRefusesTheRest(t *testing.T) {
 	for rule, c := range tests {
 		t.Run(rule, func(t *testing.T) {
 			t.Parallel()
-			_, _, err := Resolve(c)
+			_, _, err := Resolve(c, nil)
 			if err == nil || !strings.Contains(hint.Of(err), "supported are") {
 				t.Errorf("error %v with hint %q, want one naming what is supported", err, hint.Of(err))
 			}
@@ -84,15 +85,44 @@ func TestResolveNotesWhatIsIgnored(t *testing.T) {
 	t.Parallel()
 	_, notes, err := Resolve(corev1.Container{
 		Image:         "vllm/vllm-openai",
-		LivenessProbe: &corev1.Probe{},
+		LivenessProbe: &corev1.Probe{ProbeHandler: corev1.ProbeHandler{Exec: &corev1.ExecAction{}}},
 		VolumeMounts:  []corev1.VolumeMount{{Name: "shm"}},
 		Env:           []corev1.EnvVar{{Name: "HF_TOKEN", ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{}}}},
-	})
+	}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"volumeMounts", "livenessProbe", "env HF_TOKEN (valueFrom other than fieldRef)"}
+	want := []string{"volumeMounts", "livenessProbe.exec", "env HF_TOKEN (valueFrom other than fieldRef)"}
+	slices.Sort(want)
+	slices.Sort(notes)
 	if diff := cmp.Diff(want, notes); diff != "" {
 		t.Errorf("notes (-want +got):\n%s", diff)
+	}
+}
+
+func TestResolveTakesTheUsersOwnRowsFirst(t *testing.T) {
+	t.Parallel()
+	images := Images{"acme/server": "/opt/server", "acme/gpu:v1": ModelServer, "tool": "sleep"}
+	tests := []struct {
+		rule      string
+		container corev1.Container
+		want      Program
+	}{
+		{"a name without its tag", corev1.Container{Image: "acme/server:v2", Args: []string{"-x"}}, Program{Name: "/opt/server", Local: true, Args: []string{"-x"}}},
+		{"a name with its tag, to a program of ours", corev1.Container{Image: "acme/gpu:v1@sha256:00"}, Program{Name: ModelServer}},
+		{"the last part of a name, with a registry's port", corev1.Container{Image: "reg.example:5000/acme/tool"}, Program{Name: "sleep", Local: true}},
+		{"it stands for the command's first word", corev1.Container{Image: "tool", Command: []string{"/bin/tool", "1"}, Args: []string{"2"}}, Program{Name: "sleep", Local: true, Args: []string{"1", "2"}}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.rule, func(t *testing.T) {
+			t.Parallel()
+			got, _, err := Resolve(tt.container, images)
+			if err != nil || got.Name != tt.want.Name || got.Local != tt.want.Local || !slices.Equal(got.Args, tt.want.Args) {
+				t.Errorf("got %v, %v, want %v", got, err, tt.want)
+			}
+		})
+	}
+	if got, _, err := Resolve(corev1.Container{Image: "acme/gpu:v2"}, images); err == nil {
+		t.Errorf("another tag is resolved to %v", got)
 	}
 }

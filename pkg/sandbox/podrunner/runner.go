@@ -2,6 +2,7 @@ package podrunner
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -39,6 +40,8 @@ type Options struct {
 	Executable string           // the multi-call binary that is picker, body router and simulator
 	Dir        string           // a folder per Pod with its kubeconfig and token
 	LogDir     string           // <namespace>_<pod>_<container>.log
+	Images     Images           // the user's own rows of the table
+	KubeletTLS *tls.Config      // lets the API server in for logs, exec and port-forward; nil: no such service
 	Log        *slog.Logger
 }
 
@@ -105,17 +108,26 @@ func (r *Runner) Run(ctx context.Context) error {
 			return fmt.Errorf("list %s: the API server did not answer", kind)
 		}
 	}
+	ctx, stopWork := context.WithCancel(ctx)
+	defer stopWork()
 	var workers sync.WaitGroup
 	for range podWorkers {
 		workers.Go(func() { r.work(ctx, r.podQueue, r.reconcilePod) })
 	}
 	workers.Go(func() { r.work(ctx, r.deployQueue, r.reconcileDeployment) })
-	<-ctx.Done()
+	var kubelet error
+	if r.KubeletTLS != nil {
+		kubelet = r.serveKubelet(ctx)
+	}
+	if kubelet == nil {
+		<-ctx.Done()
+	}
+	stopWork()
 	r.podQueue.ShutDown()
 	r.deployQueue.ShutDown()
 	workers.Wait()
 	r.stopAll()
-	return nil
+	return kubelet
 }
 
 // watch wires events to queues: a Pod's also to its Deployment's, a

@@ -34,11 +34,14 @@ func termination(began metav1.Time, err error) *corev1.ContainerStateTerminated 
 }
 
 // runningStatus is the status of a Pod that has its address and its containers.
-func runningStatus(pod *corev1.Pod, hostIP, ip string, containers []corev1.ContainerStatus, now metav1.Time) corev1.PodStatus {
+func runningStatus(pod *corev1.Pod, hostIP, ip string, init, containers []corev1.ContainerStatus, now metav1.Time) corev1.PodStatus {
 	s := baseStatus(pod, hostIP, now)
 	s.PodIP, s.PodIPs = ip, []corev1.PodIP{{IP: ip}}
-	s.ContainerStatuses = containers
+	s.InitContainerStatuses, s.ContainerStatuses = init, containers
 	s.Phase = phase(containers, pod.Spec.RestartPolicy)
+	if pod.Spec.RestartPolicy == corev1.RestartPolicyNever && slices.ContainsFunc(init, failed) {
+		s.Phase = corev1.PodFailed
+	}
 	var unready []string
 	for _, c := range containers {
 		if !c.Ready {
@@ -71,6 +74,11 @@ func pendingStatus(pod *corev1.Pod, hostIP, reason, message string, now metav1.T
 	return s
 }
 
+// failed reports whether a container's process ended badly.
+func failed(c corev1.ContainerStatus) bool {
+	return c.State.Terminated != nil && c.State.Terminated.ExitCode != 0
+}
+
 func baseStatus(pod *corev1.Pod, hostIP string, now metav1.Time) corev1.PodStatus {
 	s := corev1.PodStatus{
 		HostIP: hostIP, HostIPs: []corev1.HostIP{{IP: hostIP}},
@@ -85,17 +93,16 @@ func baseStatus(pod *corev1.Pod, hostIP string, now metav1.Time) corev1.PodStatu
 
 // phase follows the kubelet: over when every container is and none comes back.
 func phase(containers []corev1.ContainerStatus, policy corev1.RestartPolicy) corev1.PodPhase {
-	running, failed, ended := false, false, 0
+	running, bad, ended := false, slices.ContainsFunc(containers, failed), 0
 	for _, c := range containers {
 		running = running || c.State.Running != nil || c.RestartCount > 0 || c.LastTerminationState.Terminated != nil
-		if t := c.State.Terminated; t != nil {
+		if c.State.Terminated != nil {
 			ended++
-			failed = failed || t.ExitCode != 0
 		}
 	}
-	over := ended == len(containers) && (policy == corev1.RestartPolicyNever || policy == corev1.RestartPolicyOnFailure && !failed)
+	over := ended == len(containers) && (policy == corev1.RestartPolicyNever || policy == corev1.RestartPolicyOnFailure && !bad)
 	switch {
-	case over && failed:
+	case over && bad:
 		return corev1.PodFailed
 	case over:
 		return corev1.PodSucceeded
@@ -110,8 +117,11 @@ func phase(containers []corev1.ContainerStatus, policy corev1.RestartPolicy) cor
 func conditions(s *corev1.PodStatus, pod *corev1.Pod, ready corev1.PodCondition, now metav1.Time) {
 	for _, kind := range []corev1.PodConditionType{corev1.PodScheduled, corev1.PodInitialized, corev1.ContainersReady, corev1.PodReady} {
 		c := corev1.PodCondition{Status: corev1.ConditionTrue}
-		if kind == corev1.ContainersReady || kind == corev1.PodReady {
+		switch {
+		case kind == corev1.ContainersReady || kind == corev1.PodReady:
 			c = ready
+		case kind == corev1.PodInitialized && !initialized(s):
+			c.Status, c.Reason = corev1.ConditionFalse, "ContainersNotInitialized"
 		}
 		c.Type, c.LastTransitionTime, c.ObservedGeneration = kind, now, pod.Generation
 		i := slices.IndexFunc(s.Conditions, func(old corev1.PodCondition) bool { return old.Type == kind })
@@ -124,4 +134,11 @@ func conditions(s *corev1.PodStatus, pod *corev1.Pod, ready corev1.PodCondition,
 		}
 		s.Conditions[i] = c
 	}
+}
+
+// initialized reports whether the init containers have done their part.
+func initialized(s *corev1.PodStatus) bool {
+	return !slices.ContainsFunc(s.ContainerStatuses, func(c corev1.ContainerStatus) bool {
+		return c.State.Waiting != nil && c.State.Waiting.Reason == waitingForInit
+	})
 }

@@ -1,0 +1,184 @@
+package sandbox
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox"
+)
+
+// TestASandboxInUse shares one sandbox between what does not need its own.
+func TestASandboxInUse(t *testing.T) {
+	t.Parallel()
+	c := newCache(t)
+	s := c.up(t, "use", "--image", "acme/agent=sleep")
+	apply(t, s, twoPods)
+	mustKubectl(t, s, "wait", "--for=condition=Available", "deployment/server", "--timeout=30s")
+
+	t.Run("a second up by the same name is refused with a hint", func(t *testing.T) { secondUp(t, c, s) })
+	t.Run("run passes on its command's exit code, beside another sandbox", func(t *testing.T) { runsBeside(t, c, s) })
+	t.Run("kubectl logs", func(t *testing.T) { logs(t, s) })
+	t.Run("kubectl exec", func(t *testing.T) { execs(t, s) })
+	t.Run("kubectl port-forward", func(t *testing.T) { forwards(t, s) })
+	t.Run("nobody but the API server reaches the kubelet", func(t *testing.T) { kubeletIsClosed(t, s) })
+	t.Run("Envoy killed is shown and started again", func(t *testing.T) { envoyHeals(t, c, s) })
+}
+
+func secondUp(t *testing.T, c cache, s sandbox.State) {
+	for _, flag := range []string{"--detach", "--detach=false"} {
+		out := c.run(t, "up", "--name", s.Name, flag)
+		if out.code != 1 || !strings.Contains(out.stderr, "is already running") || !strings.Contains(out.stderr, "hint: ") {
+			t.Errorf("up %s: %s", flag, out)
+		}
+	}
+}
+
+func runsBeside(t *testing.T, c cache, s sandbox.State) {
+	out := c.run(t, "run", "--", "sh", "-c", "kubectl get --raw /readyz && echo at $GATEWAY; exit 7")
+	if out.code != 7 || !strings.HasPrefix(out.stdout, "okat ") {
+		t.Errorf("run: %s", out)
+	}
+	if strings.Contains(out.stdout, s.Gateway) {
+		t.Errorf("both sandboxes have the gateway %s", s.Gateway)
+	}
+	mustKubectl(t, s, "get", "--raw", "/readyz")
+}
+
+func logs(t *testing.T, s sandbox.State) {
+	apply(t, s, `
+apiVersion: v1
+kind: Pod
+metadata: {name: talker}
+spec:
+  restartPolicy: Never
+  containers: [{name: talker, image: curl, args: [-s, --max-time, "20", --retry, "3", "http://127.0.0.1:1/a"]}]
+`)
+	if all := mustKubectl(t, s, "logs", "deploy/server"); !strings.Contains(all, "\n") {
+		t.Errorf("kubectl logs prints %q", all)
+	}
+	if tail := mustKubectl(t, s, "logs", "deploy/server", "--tail=1"); strings.Count(tail, "\n") != 1 {
+		t.Errorf("--tail=1 prints %q", tail)
+	}
+	if out := kubectl(t, s, "logs", "deploy/server", "--previous"); out.code == 0 {
+		t.Errorf("--previous of a first run: %s", out)
+	}
+	follow := prepareKubectl(t.Context(), t, s, "logs", "-f", "deploy/server", "--tail=0")
+	stdout, err := follow.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := follow.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ip := mustKubectl(t, s, "get", "pod", "-l", "app=server", "-o", "jsonpath={.items[0].status.podIP}")
+	ctx, cancel := context.WithTimeout(t.Context(), patient)
+	defer cancel()
+	go asks(ctx, "http://"+ip+":8000/v1/models")
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil || !strings.Contains(line, "/v1/models") {
+		t.Errorf("followed %q, %v", line, err)
+	}
+	_ = follow.Process.Kill()
+	_ = follow.Wait()
+}
+
+// asks requests a URL again and again until ctx ends.
+func asks(ctx context.Context, url string) {
+	for ctx.Err() == nil {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return
+		}
+		if response, err := http.DefaultClient.Do(request); err == nil {
+			_, _ = io.Copy(io.Discard, response.Body)
+			response.Body.Close()
+		}
+	}
+}
+
+func execs(t *testing.T, s sandbox.State) {
+	if got := mustKubectl(t, s, "exec", "deploy/server", "--", "sh", "-c", "echo $POD_IP; curl -s http://$POD_IP:8000/v1/models"); !strings.Contains(got, `"object"`) || !strings.HasPrefix(got, "127.") {
+		t.Errorf("exec printed %q", got)
+	}
+	if out := kubectl(t, s, "exec", "sleeper", "--", "sh", "-c", "echo oops >&2; exit 7"); out.code != 7 || !strings.Contains(out.stderr, "oops") || out.stdout != "" {
+		t.Errorf("a command's exit status and its stderr are not passed on: %s", out)
+	}
+	in := prepareKubectl(t.Context(), t, s, "exec", "-i", "sleeper", "--", "cat")
+	in.Stdin = strings.NewReader("over there\n")
+	if out := collect(t, in); out.stdout != "over there\n" {
+		t.Errorf("stdin does not arrive: %s", out)
+	}
+	if out := kubectl(t, s, "exec", "sleeper", "--", "no-such-command"); out.code == 0 || !strings.Contains(out.stderr, "PATH") {
+		t.Errorf("a command that is not there: %s", out)
+	}
+	if out := kubectl(t, s, "--context", s.Context+"-infer-ci", "exec", "sleeper", "--", "true"); out.code == 0 || !strings.Contains(out.stderr, "forbidden") {
+		t.Errorf("whoever has no right to it may exec: %s", out)
+	}
+}
+
+func forwards(t *testing.T, s sandbox.State) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	forward := prepareKubectl(ctx, t, s, "port-forward", "deploy/server", ":8000")
+	stdout, err := forward.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := forward.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	found := regexp.MustCompile(`127\.0\.0\.1:\d+`).FindString(line)
+	if found == "" {
+		t.Fatalf("port-forward says %q, %v", line, err)
+	}
+	for range 3 {
+		response, err := http.Get("http://" + found + "/v1/models")
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(response.Body)
+		response.Body.Close()
+		if err != nil || !strings.Contains(string(body), `"object"`) {
+			t.Errorf("through port-forward: %q, %v", body, err)
+		}
+	}
+	cancel()
+	_ = forward.Wait() // it is killed
+}
+
+func kubeletIsClosed(t *testing.T, s sandbox.State) {
+	out := kubectl(t, s, "exec", "sleeper", "--", "curl", "-sk", "https://"+strings.TrimSuffix(s.Network, "0.0/16")+"0.2:10250/containerLogs/default/sleeper/sleeper")
+	if out.code == 0 || out.stdout != "" {
+		t.Errorf("the kubelet answers a stranger: %s", out)
+	}
+}
+
+func envoyHeals(t *testing.T, c cache, s sandbox.State) {
+	if err := syscall.Kill(s.PIDs["envoy"], syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	var now sandbox.State
+	eventually(t, "Envoy is started again and recorded", func() bool {
+		now = c.state(t, s.Name)
+		return now.PIDs["envoy"] != s.PIDs["envoy"] && now.Restarts["envoy"] == 1
+	}, func() string { return fmt.Sprintf("%+v", now) })
+	eventually(t, "the gateway answers", func() bool {
+		response, err := http.Get("http://" + s.Gateway + "/")
+		if err != nil {
+			return false
+		}
+		response.Body.Close()
+		return true
+	}, func() string { return "" })
+	if out := c.must(t, "status"); !strings.Contains(out.stderr, "envoy") || !strings.Contains(out.stderr, "started again") {
+		t.Errorf("status does not tell of the crash: %s", out)
+	}
+}

@@ -1,0 +1,74 @@
+package command
+
+import (
+	"fmt"
+	"maps"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
+	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox"
+	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/gateway/xds"
+	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/podrunner"
+)
+
+// settings are the flags of `up` and `run` that shape a sandbox.
+type settings struct {
+	lowPorts   string
+	pickerMode string
+	images     map[string]string
+}
+
+func (s *settings) register(f *pflag.FlagSet) {
+	f.StringVar(&s.lowPorts, "low-ports", "off", "off: serve a listener port below 1024 at that port + 8000")
+	f.StringVar(&s.pickerMode, "picker-mode", string(xds.PickerBuffered), "how bodies reach endpoint pickers: buffered, or full-duplex as the providers have it")
+	f.StringToStringVar(&s.images, "image", nil, "IMAGE=BINARY: run a program of this machine (a path, a name on PATH, or one of ours) for containers of an image; repeatable")
+}
+
+// options checks the flags.
+func (s *settings) options() (sandbox.Options, error) {
+	var o sandbox.Options
+	if s.lowPorts != "off" {
+		return o, hint.Errorf("leave it out: listeners below 1024 are served at port + 8000", "--low-ports=%s is not there yet, only off", s.lowPorts)
+	}
+	mode := xds.PickerMode(s.pickerMode)
+	if mode != xds.PickerBuffered && mode != xds.PickerFullDuplex {
+		return o, hint.Errorf(fmt.Sprintf("use %s or %s", xds.PickerBuffered, xds.PickerFullDuplex), "unknown --picker-mode %q", s.pickerMode)
+	}
+	o.PickerMode, o.Images = mode, podrunner.Images{}
+	for image, binary := range s.images {
+		if !slices.Contains([]string{podrunner.ModelServer, podrunner.EndpointPicker, podrunner.BodyRouter}, binary) {
+			path, err := exec.LookPath(binary)
+			if err != nil {
+				return o, hint.Errorf("give a path, or a name on PATH", "find the program of --image %s=%s: %w", image, binary, err)
+			}
+			if binary, err = filepath.Abs(path); err != nil { // Pods have a folder of their own
+				return o, err
+			}
+		}
+		o.Images[image] = binary
+	}
+	return o, nil
+}
+
+// arguments gives the flags to the supervisor of a detached sandbox.
+func (s *settings) arguments() []string {
+	args := []string{"--low-ports", s.lowPorts, "--picker-mode", s.pickerMode}
+	for _, image := range slices.Sorted(maps.Keys(s.images)) {
+		args = append(args, "--image", image+"="+s.images[image])
+	}
+	return args
+}
+
+// restarts tells of crashes in a line each: "envoy crashed and was started again 2 times".
+func restarts(state sandbox.State) string {
+	var lines strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(state.Restarts)) {
+		fmt.Fprintf(&lines, "sandbox %q: %s crashed and was started again %d times; see kubectl infer sandbox logs %s\n", state.Name, name, state.Restarts[name], name)
+	}
+	return lines.String()
+}
