@@ -101,7 +101,7 @@ func checkCeiling(t *testing.T, name string) {
 func recoverFrom(t *testing.T, name, before string, n int) {
 	t.Helper()
 	if n%4 < 2 {
-		out := shared.s.command(t.Context(), "canary", "abort", "httproute/"+name)
+		out := shared.s.command(t.Context(), "canary", "abort", "httproute/"+name, "--lease-duration", "1s")
 		after := getRoute(t, name)
 		if out.code == 0 && given(after) != before {
 			t.Errorf("abort: the route is not as before\nbefore %s\nafter  %s\n%v", before, given(after), out)

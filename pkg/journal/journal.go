@@ -1,7 +1,8 @@
 // Package journal keeps a rollout's record in the cluster: one ConfigMap per
 // target, written before each act and compare-and-swapped by resourceVersion,
-// so that any process on any machine can take the rollout further or back.
-// Start at Store.
+// so that any process on any machine can take the rollout further or back; the
+// requests people make of it, beside the record; and the Lease of the same name
+// that says who is at work. Start at Store.
 package journal
 
 import (
@@ -11,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -23,8 +25,17 @@ import (
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
 )
 
+// ManagedBy is the label by which journals are found, Manager its value and
+// the field manager of every write.
 const (
-	recordKey = "record.json"
+	ManagedBy = "app.kubernetes.io/managed-by"
+	Manager   = "kubectl-infer"
+)
+
+const (
+	recordKey  = "record.json"
+	requestKey = "requests.json"
+	epochKey   = "epoch"
 	// maxBytes bounds a record: far below etcd's 1.5 MiB, and what a person
 	// can still read.
 	maxBytes = 256 << 10
@@ -66,21 +77,17 @@ func New(core kubernetes.Interface, namespace, kind, name string) *Store {
 // Name of the ConfigMap.
 func (s *Store) Name() string { return s.name }
 
-// Load reads the record; ErrNone when there is none.
+// Load reads the record. ErrNone when there is none; what it returns beside
+// carries the epoch an emptied journal remembers.
 func (s *Store) Load(ctx context.Context) (rollout.Record, error) {
-	cm, err := s.client.Get(ctx, s.name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		s.seen = nil
-		return rollout.Record{}, ErrNone
+	if err := s.get(ctx); err != nil {
+		return rollout.Record{}, err
 	}
-	if err != nil {
-		return rollout.Record{}, fmt.Errorf("get journal configmap %s: %w", s.name, err)
+	if s.value(recordKey) == "" {
+		epoch, _ := strconv.ParseInt(s.value(epochKey), 10, 64)
+		return rollout.Record{Epoch: epoch}, ErrNone
 	}
-	s.seen = cm
-	if cm.Data[recordKey] == "" {
-		return rollout.Record{}, ErrNone
-	}
-	return Decode([]byte(cm.Data[recordKey]))
+	return Decode([]byte(s.value(recordKey)))
 }
 
 // Decode reads a record of a format this build knows; a newer one is refused.
@@ -91,7 +98,7 @@ func Decode(raw []byte) (rollout.Record, error) {
 	if err := json.Unmarshal(raw, &head); err != nil {
 		return rollout.Record{}, fmt.Errorf("read journal: %w", err)
 	}
-	if head.Format != rollout.RecordFormat {
+	if head.Format < 1 || head.Format > rollout.RecordFormat {
 		return rollout.Record{}, hint.Errorf("use the kubectl-infer version that began this rollout, or a newer one",
 			"read journal: format %d is not known to this build, which writes %d", head.Format, rollout.RecordFormat)
 	}
@@ -99,12 +106,13 @@ func Decode(raw []byte) (rollout.Record, error) {
 	if err := json.Unmarshal(raw, &record); err != nil {
 		return rollout.Record{}, fmt.Errorf("read journal: %w", err)
 	}
-	return record, nil
+	return record.Upgrade(), nil
 }
 
-// Save writes record if nobody else wrote in between. When the stored record
-// belongs to another run or epoch it returns rollout.ErrSuperseded. A write
-// whose answer was lost is recognised by its write number and not repeated.
+// Save writes record if nobody else wrote one since the last Load or Save of
+// this store; rollout.ErrSuperseded if somebody did. A write whose answer was
+// lost is recognised by its write number and not repeated, and a conflict that
+// was not about the record (a request, a label) is tried again.
 func (s *Store) Save(ctx context.Context, record rollout.Record) error {
 	raw, err := json.Marshal(record)
 	if err != nil {
@@ -113,45 +121,75 @@ func (s *Store) Save(ctx context.Context, record rollout.Record) error {
 	if len(raw) > maxBytes {
 		return fmt.Errorf("journal configmap %s: record of %d bytes is over the limit of %d", s.name, len(raw), maxBytes)
 	}
+	return s.update(ctx, recordKey, string(raw), func(stored string) error {
+		ours, err := Decode([]byte(stored))
+		if err != nil {
+			return err
+		}
+		if ours.Run == record.Run && ours.Epoch == record.Epoch && ours.Write >= record.Write {
+			return errDone
+		}
+		return fmt.Errorf("journal is at epoch %d of run %s, ours is %d: %w", ours.Epoch, ours.Run, record.Epoch, rollout.ErrSuperseded)
+	})
+}
+
+// errDone says that a write is not needed any more.
+var errDone = errors.New("already written")
+
+// update sets one key. After a conflict the object is read again: when the key
+// is as it was, the write is repeated, else changed decides.
+func (s *Store) update(ctx context.Context, key, value string, changed func(stored string) error) error {
+	var err error
 	for range saveAttempts {
-		err = s.put(ctx, string(raw))
+		err = s.put(ctx, key, value)
 		if err == nil {
 			return nil
 		}
 		if !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) && !apierrors.IsNotFound(err) {
 			return fmt.Errorf("write journal configmap %s: %w", s.name, err)
 		}
-		stored, loadErr := s.Load(ctx)
-		if errors.Is(loadErr, ErrNone) {
-			continue
+		before := s.value(key)
+		if getErr := s.get(ctx); getErr != nil {
+			return getErr
 		}
-		if loadErr != nil {
-			return loadErr
-		}
-		if done, judgeErr := judge(stored, record); done || judgeErr != nil {
-			return judgeErr
+		if now := s.value(key); now != "" && now != before {
+			if err := changed(now); errors.Is(err, errDone) {
+				return nil
+			} else if err != nil {
+				return err
+			}
 		}
 	}
 	return fmt.Errorf("write journal configmap %s: %w", s.name, err)
 }
 
-// judge compares what is stored with what we tried to write after a conflict.
-func judge(stored, ours rollout.Record) (done bool, err error) {
-	switch {
-	case stored.Run == ours.Run && stored.Epoch == ours.Epoch && stored.Write >= ours.Write:
-		return true, nil
-	case stored.Epoch >= ours.Epoch:
-		return false, fmt.Errorf("journal is at epoch %d of run %s, ours is %d: %w", stored.Epoch, stored.Run, ours.Epoch, rollout.ErrSuperseded)
+func (s *Store) value(key string) string {
+	if s.seen == nil {
+		return ""
 	}
-	return false, nil
+	return s.seen.Data[key]
 }
 
-func (s *Store) put(ctx context.Context, raw string) error {
+// get reads the object into seen, nil when it is not there.
+func (s *Store) get(ctx context.Context) error {
+	cm, err := s.client.Get(ctx, s.name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		s.seen = nil
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("get journal configmap %s: %w", s.name, err)
+	}
+	s.seen = cm
+	return nil
+}
+
+func (s *Store) put(ctx context.Context, key, value string) error {
 	if s.seen == nil {
 		created, err := s.client.Create(ctx, &corev1.ConfigMap{
-			ObjectMeta: metav1.ObjectMeta{Name: s.name, Labels: map[string]string{"app.kubernetes.io/managed-by": "kubectl-infer"}},
-			Data:       map[string]string{recordKey: raw},
-		}, metav1.CreateOptions{FieldManager: "kubectl-infer"})
+			ObjectMeta: metav1.ObjectMeta{Name: s.name, Labels: map[string]string{ManagedBy: Manager}},
+			Data:       map[string]string{key: value},
+		}, metav1.CreateOptions{FieldManager: Manager})
 		if err == nil {
 			s.seen = created
 		}
@@ -161,8 +199,8 @@ func (s *Store) put(ctx context.Context, raw string) error {
 	if cm.Data == nil {
 		cm.Data = map[string]string{}
 	}
-	cm.Data[recordKey] = raw
-	updated, err := s.client.Update(ctx, cm, metav1.UpdateOptions{FieldManager: "kubectl-infer"})
+	cm.Data[key] = value
+	updated, err := s.client.Update(ctx, cm, metav1.UpdateOptions{FieldManager: Manager})
 	if err == nil {
 		s.seen = updated
 	}

@@ -31,6 +31,7 @@ type world struct {
 	fail     func(call string) error
 	canary   func(w *world) rollout.Arm
 	looks    int
+	asked    []rollout.Request
 	onLook   func(w *world)
 }
 
@@ -148,6 +149,8 @@ func (p *process) Save(_ context.Context, r rollout.Record) error {
 	})
 }
 
+func (p *process) Requests(context.Context) ([]rollout.Request, error) { return p.asked, nil }
+
 func (p *process) Look(context.Context) rollout.Sample {
 	p.looks++
 	if p.onLook != nil {
@@ -200,7 +203,7 @@ func start(t *testing.T, w *world, run string) rollout.State {
 	if r.Run == "" || r.Phase.Finished() {
 		r = rollout.Record{
 			Format: rollout.RecordFormat, Run: run, Epoch: r.Epoch, Plan: plan(), Baseline: json.RawMessage(`{}`),
-			Phase: rollout.Ready, Goal: rollout.Baseline, Started: w.now, Updated: w.now,
+			Phase: rollout.Ready, Goal: rollout.Baseline, From: rollout.Baseline, Started: w.now, Updated: w.now,
 		}
 	}
 	r.Epoch++

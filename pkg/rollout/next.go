@@ -1,7 +1,6 @@
 package rollout
 
 import (
-	"errors"
 	"fmt"
 	"time"
 )
@@ -30,6 +29,7 @@ const (
 	TakenOver          Outcome = "TakenOver"
 	RollbackIncomplete Outcome = "RollbackIncomplete"
 	Returned           Outcome = "Returned"
+	Unapproved         Outcome = "Waiting"
 )
 
 // Verb is what the loop must do next.
@@ -68,6 +68,7 @@ type WatchState struct {
 	Moved                   bool      // the target was seen at the goal
 	Since                   time.Time // the phase was entered
 	StepSince               time.Time // the step's move was accepted
+	Due                     time.Time // the step's deadline counts from here
 	LastLook                time.Time // last look with both arms readable, while baking
 	Baked                   time.Duration
 	Retry                   time.Duration
@@ -109,6 +110,8 @@ type Observation struct {
 	Standing    *Standing
 	Sample      *Sample
 	Journal     *Record // after Consult
+	Requests    []Request
+	NoWait      bool // stop rather than wait for an approval
 	Interrupted bool
 	// RollBack says that an interrupt should go back rather than hold.
 	RollBack bool
@@ -124,7 +127,7 @@ func Next(s State, o Observation) (State, Action) {
 		s.Watch.Since = o.Now
 	}
 	if o.Journal != nil {
-		return s, superseded(*o.Journal)
+		return s, superseded(s.Record, *o.Journal)
 	}
 	if o.Err != nil {
 		return failed(s, o)
@@ -144,6 +147,13 @@ func Next(s State, o Observation) (State, Action) {
 	if !s.Watch.Seized && !s.Phase.Finished() {
 		return s, Action{Verb: Seize}
 	}
+	if !s.Phase.Finished() && s.Phase != RollingBack {
+		if q, ok := s.pending(o.Requests); ok {
+			if next, a, ok := obey(s, o.Now, q); ok {
+				return next, a
+			}
+		}
+	}
 	switch s.Phase {
 	case Ready:
 		return ready(s, o)
@@ -151,7 +161,7 @@ func Next(s State, o Observation) (State, Action) {
 		return raising(s, o)
 	case Settling:
 		return settling(s, o)
-	case Baking:
+	case Baking, Waiting:
 		return baking(s, o)
 	case RollingBack:
 		return rollingBack(s, o)
@@ -192,7 +202,7 @@ func raise(s State, now time.Time, why string) (State, Action) {
 	if s.Step >= 0 {
 		share = s.Plan.Steps[s.Step]
 	}
-	s.Goal, s.Ceiling = Goal(share), max(s.Ceiling, share)
+	s.From, s.Goal, s.Ceiling = s.Goal, Goal(share), max(s.Ceiling, share)
 	return s.enter(Raising, now, why)
 }
 
@@ -217,7 +227,7 @@ func raising(s State, o Observation) (State, Action) {
 		return raise(s, o.Now, "canary listed at weight 0 and resolved")
 	}
 	s.Watch.Step = StepResult{Asked: int(s.Goal)}
-	s.Watch.StepSince, s.Watch.LastLook, s.Watch.Baked = o.Now, time.Time{}, 0
+	s.Watch.StepSince, s.Watch.Due, s.Watch.LastLook, s.Watch.Baked = o.Now, o.Now, time.Time{}, 0
 	s.Watch.Judge = s.Watch.Judge.Enter(s.Step)
 	return s.enter(Settling, o.Now, fmt.Sprintf("%s written and accepted", s.Goal))
 }
@@ -243,6 +253,9 @@ func settling(s State, o Observation) (State, Action) {
 }
 
 func baking(s State, o Observation) (State, Action) {
+	if s.Phase == Waiting && s.waits() && o.NoWait {
+		return s, Action{Verb: Stop, Outcome: Unapproved, Why: fmt.Sprintf("%s passed and waits for approval", s.Goal)}
+	}
 	if o.Sample == nil {
 		return s, Action{Verb: Watch, Wait: s.Plan.ScrapeInterval}
 	}
@@ -255,10 +268,19 @@ func baking(s State, o Observation) (State, Action) {
 	if f.Harm != "" {
 		return goBack(s, o.Now, ByGate, f.Harm)
 	}
-	if f.Pass && s.Watch.Baked >= s.Plan.Bake {
-		return passed(s, o.Now)
+	if f.Pass {
+		f.Missing = s.short(*o.Sample)
 	}
-	if o.Now.Sub(s.Watch.StepSince) >= s.Plan.StepDeadline {
+	if f.Pass && f.Missing == "" && s.Watch.Baked >= s.Plan.Bake && !s.Paused {
+		if !s.waits() {
+			return passed(s, o.Now)
+		}
+		if s.Phase == Baking {
+			s.Gates = s.Watch.Judge.State()
+			return s.enter(Waiting, o.Now, fmt.Sprintf("%s passed after %d canary requests and waits for approval", s.Goal, s.Watch.Step.Requests))
+		}
+	}
+	if s.Phase == Baking && !s.Paused && o.Now.Sub(s.Watch.Due) >= s.Plan.StepDeadline {
 		return s, Action{Verb: Stop, Outcome: Held, Why: held(s, f)}
 	}
 	if o.Now.Sub(s.Updated) >= journalEvery {
@@ -331,7 +353,7 @@ func closeStep(s State, now time.Time, verdict string) State {
 
 // goBack records the decision; the weights fall after it is saved.
 func goBack(s State, now time.Time, cause Cause, why string) (State, Action) {
-	if s.Watch.Judge != nil && (s.Phase == Settling || s.Phase == Baking) {
+	if s.Watch.Judge != nil && s.Phase.Watched() {
 		verdict := "Fail"
 		if cause != ByGate {
 			verdict = "Inconclusive"
@@ -369,76 +391,5 @@ func (r Record) outcome() Outcome {
 		return FailedGate
 	default:
 		return Returned
-	}
-}
-
-func interrupted(s State, o Observation) (State, Action) {
-	if o.RollBack && s.Watch.Seized {
-		return goBack(s, o.Now, ByInterrupt, "interrupted")
-	}
-	return s, Action{Verb: Stop, Outcome: Interrupted, Why: fmt.Sprintf("interrupted, traffic stays at a canary share of %d%% or lower", s.Ceiling)}
-}
-
-// drifting holds: a foreign write is never overwritten. One read may be older
-// than our own write on a lagging server, so several must agree.
-func drifting(s State, at Standing) (State, Action) {
-	s.Watch.WrongReads++
-	if s.Watch.WrongReads < wrongReads {
-		return s, Action{Verb: Read, Wait: acceptPoll}
-	}
-	return s, Action{
-		Verb: Stop, Outcome: Drifted,
-		Why: fmt.Sprintf("the canary share was changed to %.4g%% by somebody else; it should be %s", at.Share, s.Goal),
-	}
-}
-
-// superseded explains a stop by what the new owner wrote.
-func superseded(now Record) Action {
-	if now.Goal == Baseline && (now.Phase == RollingBack || now.Phase == RolledBack) {
-		return Action{Verb: Stop, Outcome: Returned, Why: "returned to baseline by " + now.Holder + ": " + now.Reason}
-	}
-	return Action{Verb: Stop, Outcome: TakenOver, Why: "taken over by " + now.Holder}
-}
-
-// failed decides about an action that did not work: some errors end the run,
-// the rest are repeated with growing pauses, holding where we are.
-func failed(s State, o Observation) (State, Action) {
-	if errors.Is(o.Err, ErrSuperseded) {
-		return s, Action{Verb: Consult}
-	}
-	if errors.Is(o.Err, ErrDrift) && s.Phase != RollingBack {
-		return s, Action{Verb: Stop, Outcome: Drifted, Why: o.Err.Error()}
-	}
-	inPhase := o.Now.Sub(s.Watch.Since)
-	if s.Phase == RollingBack && inPhase >= o.RollbackLimit {
-		return s, Action{Verb: Stop, Outcome: RollbackIncomplete, Why: o.Err.Error()}
-	}
-	if s.Phase == Raising && inPhase >= s.Plan.StepDeadline {
-		return s, Action{Verb: Stop, Outcome: Held, Why: fmt.Sprintf("%s could not be written before the step's deadline: %v", s.Goal, o.Err)}
-	}
-	if o.Interrupted && s.Phase != RollingBack {
-		return s, Action{Verb: Stop, Outcome: Interrupted, Why: "interrupted while the cluster could not be reached: " + o.Err.Error()}
-	}
-	s.Watch.Retry = min(max(2*s.Watch.Retry, firstRetry), longestRetry)
-	limit := longestRetry
-	if s.Phase == RollingBack {
-		limit = time.Second
-	}
-	return s, retry(s, min(s.Watch.Retry, limit))
-}
-
-// retry repeats what the state calls for.
-func retry(s State, wait time.Duration) Action {
-	switch {
-	case !s.Watch.Saved:
-		return Action{Verb: Save, Wait: wait}
-	case s.Phase.Finished():
-		return Action{Verb: Release, Wait: wait}
-	case !s.Watch.Seized:
-		return Action{Verb: Seize, Wait: wait}
-	case s.Phase == Settling || s.Phase == Baking:
-		return Action{Verb: Watch, Wait: max(wait, s.Plan.ScrapeInterval)}
-	default:
-		return Action{Verb: Read, Wait: wait}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -22,6 +23,7 @@ const (
 	DefaultAlpha          = 0.01
 	DefaultMaxRestarts    = 0
 	DefaultRollbackLimit  = time.Minute
+	DefaultCapacity       = 0.8
 	minStepDeadline       = 30 * time.Minute
 )
 
@@ -39,6 +41,8 @@ type Plan struct {
 	AddBackend bool `json:"addBackend,omitempty"`
 	// Steps are canary shares in percent, rising, at most 100.
 	Steps []int `json:"steps"`
+	// Approve are those steps that a person must approve before the next.
+	Approve []int `json:"approve,omitempty"`
 	// Gates in canonical form (see pkg/gate).
 	Gates []string `json:"gates"`
 	// Bake is how long each step is watched; only scraped time counts.
@@ -56,19 +60,35 @@ type Plan struct {
 	Alpha float64 `json:"alpha"`
 	// MaxRestarts is how many canary container restarts one step tolerates.
 	MaxRestarts int `json:"maxRestarts"`
+	// Capacity is the part of stable's ready endpoints, times the share asked,
+	// that the canary must have ready before each raise; 0 asks for none.
+	Capacity float64 `json:"capacity,omitempty"`
 }
 
-// ParseSteps reads "5,25,50,100".
-func ParseSteps(text string) ([]int, error) {
-	var steps []int
+// ParseSteps reads "5,25:approve,50,100": shares in percent, and which of them
+// a person must approve before the next.
+func ParseSteps(text string) (steps, approve []int, err error) {
 	for _, field := range strings.Split(text, ",") {
-		n, err := strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(field), "%"))
+		share, gate, manual := strings.Cut(strings.TrimSpace(field), ":")
+		n, err := strconv.Atoi(strings.TrimSuffix(share, "%"))
 		if err != nil {
-			return nil, hint.Errorf("--steps 5,25,50,100", "steps %q: %q is not a whole percentage", text, field)
+			return nil, nil, hint.Errorf("--steps 5,25,50,100", "steps %q: %q is not a whole percentage", text, field)
+		}
+		if manual && gate != "approve" {
+			return nil, nil, hint.Errorf("--steps 5,25:approve,50", "steps %q: %q after a step is not known, only approve", text, gate)
 		}
 		steps = append(steps, n)
+		if manual {
+			approve = append(approve, n)
+		}
 	}
-	return steps, nil
+	return steps, approve, nil
+}
+
+// Needed is how many ready canary endpoints a share in percent asks for, of a
+// stable arm that began with stable ready endpoints.
+func Needed(share, stable int, capacity float64) int {
+	return int(math.Ceil(float64(share)/100*float64(stable)*capacity - 1e-9))
 }
 
 // Complete fills what depends on other fields: the step deadline is the larger
@@ -93,6 +113,8 @@ func (p Plan) Validate() error {
 		return fmt.Errorf("bake %v and scrape interval %v must be positive, settle %v not negative", p.Bake, p.ScrapeInterval, p.Settle)
 	case p.MinRequests < 0 || p.MaxRestarts < 0:
 		return fmt.Errorf("min requests %d and max restarts %d must not be negative", p.MinRequests, p.MaxRestarts)
+	case p.Capacity < 0 || p.Capacity > 1:
+		return fmt.Errorf("capacity %v is not between 0 and 1", p.Capacity)
 	case p.Alpha <= 0 || p.Alpha >= 1:
 		return fmt.Errorf("alpha %v is not between 0 and 1", p.Alpha)
 	}

@@ -28,6 +28,8 @@ type Standing struct {
 	Waiting  string
 	// Fenced says that the stamp is not this run's.
 	Fenced bool
+	// By names who wrote the weights last, when somebody else did.
+	By string
 }
 
 // Target is what weights are written to.
@@ -48,6 +50,8 @@ type Journal interface {
 	Load(ctx context.Context) (Record, error)
 	// Save replaces the record unless somebody else did: ErrSuperseded.
 	Save(ctx context.Context, record Record) error
+	// Requests are what people asked of this rollout, oldest first.
+	Requests(ctx context.Context) ([]Request, error)
 }
 
 // Evidence looks at both arms.

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// RecordFormat is the journal format this build writes.
-const RecordFormat = 1
+// RecordFormat is the journal format this build writes. Format 1 lacked From
+// and is read still, see Upgrade.
+const RecordFormat = 2
 
 // maxDecisions and maxSummaries bound what a record remembers.
 const (
@@ -43,6 +44,12 @@ const (
 	RolledBack  Phase = "RolledBack"  // the baseline was read back
 )
 
+// Waiting: the step passed, and a person must approve it.
+const Waiting Phase = "Waiting"
+
+// Watched says that the arms are looked at in this phase.
+func (p Phase) Watched() bool { return p == Settling || p == Baking || p == Waiting }
+
 // Finished says that nothing but the stamp is left to take care of.
 func (p Phase) Finished() bool { return p == Promoted || p == RolledBack }
 
@@ -74,9 +81,15 @@ type Record struct {
 	Step           int             `json:"step"` // index into Plan.Steps; -1 while the canary is being listed
 	Ceiling        int             `json:"ceiling"`
 	Goal           Goal            `json:"goal"`
+	From           Goal            `json:"from"` // where the target stood before the present goal
 	Cause          Cause           `json:"cause,omitempty"`
 	Reason         string          `json:"reason,omitempty"`
-	Gates          json.RawMessage `json:"gates,omitempty"` // the harm tests' state, see gate.Board
+	Paused         bool            `json:"paused,omitempty"`
+	Approved       int             `json:"approved,omitempty"` // how many steps people have approved
+	Obeyed         int64           `json:"obeyed,omitempty"`   // the last request carried out
+	StableReady    int             `json:"stableReady,omitempty"`
+	StableRemoved  bool            `json:"stableRemoved,omitempty"` // by finish: there is no way back
+	Gates          json.RawMessage `json:"gates,omitempty"`         // the harm tests' state, see gate.Board
 	Steps          []StepResult    `json:"steps,omitempty"`
 	Decisions      []Decision      `json:"decisions,omitempty"`
 	Previous       []Summary       `json:"previous,omitempty"`
@@ -138,16 +151,20 @@ func (r Record) Stamp() string {
 	return string(raw)
 }
 
-// From is the share the target stands at before the current step's move.
-func (r Record) From() Goal {
-	switch {
-	case r.Step > 0:
-		return Goal(r.Plan.Steps[r.Step-1])
-	case r.Step == 0 && r.Plan.AddBackend:
-		return 0
-	default:
-		return Baseline
+// Upgrade brings a record of format 1 to the present one: it did not say where
+// the target stood before its goal, because steps were never skipped then.
+func (r Record) Upgrade() Record {
+	if r.Format != 1 {
+		return r
 	}
+	r.Format, r.From = RecordFormat, Baseline
+	switch {
+	case r.Step > 0 && r.Step < len(r.Plan.Steps):
+		r.From = Goal(r.Plan.Steps[r.Step-1])
+	case r.Step == 0 && r.Plan.AddBackend:
+		r.From = 0
+	}
+	return r
 }
 
 // decide appends a line to the history and stamps the time.

@@ -24,6 +24,10 @@ type Deps struct {
 	// RollbackLimit is how long a rollback that meets errors is tried before
 	// the run ends as RollbackIncomplete; DefaultRollbackLimit if zero.
 	RollbackLimit time.Duration
+	// NoWait stops at a step that waits for approval.
+	NoWait bool
+	// Lock is asked before every write; nil allows all.
+	Lock Lock
 }
 
 // Result is how a run ended.
@@ -38,7 +42,7 @@ type Result struct {
 // Begin is the state of a run whose record was just made or loaded.
 func Begin(record Record, judge Judge) State {
 	s := State{Record: record, Watch: WatchState{Judge: judge}}
-	if s.Phase == Settling || s.Phase == Baking {
+	if s.Phase.Watched() {
 		// Nobody watched meanwhile: the step is settled and baked again.
 		s.Phase = Raising
 	}
@@ -81,7 +85,7 @@ func finish(s State, a Action) Result {
 	if r.Why == "" {
 		r.Why = s.Reason
 	}
-	if s.Phase == Settling || s.Phase == Baking {
+	if s.Phase.Watched() {
 		row := s.Watch.Step
 		row.Gates = s.Watch.Judge.Results()
 		row.Verdict, row.Took = string(a.Outcome), 0
@@ -93,7 +97,7 @@ func finish(s State, a Action) Result {
 func (d Deps) observation(ctx context.Context) Observation {
 	return Observation{
 		Now: d.Clock.Now(), Interrupted: ctx.Err() != nil,
-		RollBack: d.RollBackOnInterrupt, RollbackLimit: d.RollbackLimit,
+		RollBack: d.RollBackOnInterrupt, RollbackLimit: d.RollbackLimit, NoWait: d.NoWait,
 	}
 }
 
@@ -104,7 +108,13 @@ func (d Deps) act(parent context.Context, s State, a Action) (State, Observation
 	var standing *Standing
 	var sample *Sample
 	var journal *Record
-	var err error
+	var requests []Request
+	err := d.permit(s, a.Verb)
+	if err != nil {
+		o := d.observation(parent)
+		o.Err = err
+		return s, o
+	}
 	switch a.Verb {
 	case Save:
 		if err = d.Journal.Save(ctx, s.Record); err == nil {
@@ -115,15 +125,18 @@ func (d Deps) act(parent context.Context, s State, a Action) (State, Observation
 			s.Watch.Seized = true
 		}
 	case Read:
-		standing, err = d.read(ctx, s)
+		if standing, err = d.read(ctx, s); a.Wait > 0 {
+			requests = d.requests(ctx, s)
+		}
 	case Move:
-		if err = d.Target.Move(ctx, s.From(), s.Goal); err == nil {
+		if err = d.Target.Move(ctx, s.From, s.Goal); err == nil {
 			standing, err = d.read(ctx, s)
 		}
 	case Watch:
 		look := d.Evidence.Look(ctx)
 		sample = &look
 		standing, err = d.readBeside(ctx, s)
+		requests = d.requests(ctx, s)
 	case Release:
 		if err = d.Target.Release(ctx); err == nil {
 			s.Watch.Released = true
@@ -137,8 +150,36 @@ func (d Deps) act(parent context.Context, s State, a Action) (State, Observation
 		err = fmt.Errorf("unknown action %q", a.Verb)
 	}
 	o := d.observation(parent)
-	o.Standing, o.Sample, o.Journal, o.Err = standing, sample, journal, err
+	o.Standing, o.Sample, o.Journal, o.Requests, o.Err = standing, sample, journal, requests, err
 	return s, o
+}
+
+// permit asks the lock before a write. A rollback needs only the stamp: a lease
+// that cannot be renewed must not starve it, one lost to another does stop it.
+func (d Deps) permit(s State, verb Verb) error {
+	write := verb == Save || verb == Seize || verb == Move || verb == Release
+	if d.Lock == nil || !write {
+		return nil
+	}
+	err := d.Lock.Check()
+	if s.Phase == RollingBack && errors.Is(err, ErrUnlocked) {
+		return nil
+	}
+	return err
+}
+
+// requests reads what people asked for. That it could not be read is told, and
+// costs nothing else.
+func (d Deps) requests(ctx context.Context, s State) []Request {
+	if s.Phase.Finished() || s.Phase == RollingBack {
+		return nil
+	}
+	list, err := d.Journal.Requests(ctx)
+	if err != nil {
+		d.Reporter.Trouble(s.Record, err)
+		return nil
+	}
+	return list
 }
 
 // readBeside reads the target beside a look. A cluster that cannot be reached

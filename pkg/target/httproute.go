@@ -31,6 +31,7 @@ type HTTPRoute struct {
 	selection Selection
 	baseline  Baseline
 	stamp     string
+	owner     Owner
 }
 
 // Baseline is what a rollout returns to: the rule exactly as it was found, and
@@ -62,6 +63,7 @@ func OpenHTTPRoute(ctx context.Context, client dynamic.Interface, namespace, nam
 		stable: p.stable, canary: p.canary,
 	}
 	r.stamp = route.GetAnnotations()[StampAnnotation]
+	r.owner = ownerOf(route)
 	return r, nil
 }
 
@@ -122,6 +124,9 @@ func (r *HTTPRoute) Digest() (string, error) {
 
 // FoundStamp is the stamp the route carried when it was opened; "" if none.
 func (r *HTTPRoute) FoundStamp() string { return r.stamp }
+
+// Owner is whose the route was when it was opened.
+func (r *HTTPRoute) Owner() Owner { return r.owner }
 
 // BaselineShare is the canary's share at the baseline, in percent.
 func (r *HTTPRoute) BaselineShare() float64 {

@@ -1,6 +1,7 @@
 package target
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -62,7 +63,12 @@ func (r *HTTPRoute) standing(route *unstructured.Unstructured, goal rollout.Goal
 		return rollout.Standing{}, err
 	}
 	accepted, waiting := acceptance(route)
+	by := ""
+	if !at {
+		by = lastWriter(route)
+	}
 	return rollout.Standing{
+		By:    by,
 		Share: shareIn(rule, p), AtGoal: at, Accepted: accepted, Waiting: waiting,
 		Fenced: r.stamp != "" && route.GetAnnotations()[StampAnnotation] != r.stamp,
 	}, nil
@@ -143,7 +149,8 @@ func (r *HTTPRoute) plan(route *unstructured.Unstructured, from, goal rollout.Go
 	}
 	if at, err := r.isAt(rule, p, from); err != nil || !at {
 		if err == nil {
-			err = fmt.Errorf("httproute %s: canary share is %.4g%%, not %s: %w", r.name, shareIn(rule, p), from, rollout.ErrDrift)
+			err = fmt.Errorf("httproute %s: canary share is %.4g%%, written by %s, not %s: %w",
+				r.name, shareIn(rule, p), cmp.Or(lastWriter(route), "an unnamed manager"), from, rollout.ErrDrift)
 		}
 		return nil, err
 	}
@@ -188,7 +195,7 @@ func (r *HTTPRoute) Release(ctx context.Context) error {
 		if r.stamp == "" || route.GetAnnotations()[StampAnnotation] != r.stamp {
 			return nil
 		}
-		_, refused, err := r.patch(ctx, releasePatch(r.stamp, route.GetAnnotations()))
+		_, refused, err := r.patch(ctx, releasePatch(r.stamp, route.GetAnnotations(), ownEntries(route)))
 		if err == nil {
 			return nil
 		}
@@ -198,6 +205,41 @@ func (r *HTTPRoute) Release(ctx context.Context) error {
 		last = err
 	}
 	return last
+}
+
+// RemoveStable takes stable's backendRef out of the rule, once the canary has
+// all of the traffic; removed is false when it is not listed any more. The
+// route is stamped for the write and left without stamp.
+func (r *HTTPRoute) RemoveStable(ctx context.Context, stamp string) (removed bool, err error) {
+	for range patchAttempts {
+		route, err := r.get(ctx)
+		if err != nil {
+			return false, err
+		}
+		if route.GetAnnotations()[StampAnnotation] == stamp {
+			r.stamp = stamp
+		} else if err := r.Seize(ctx, stamp); err != nil {
+			return false, err
+		} else {
+			continue
+		}
+		p, err := locate(route, Selection{Rule: r.selection.Rule, Stable: r.selection.Stable, Canary: r.selection.Canary})
+		if err != nil {
+			return false, r.Release(ctx)
+		}
+		rule := rulesOf(route)[p.rule]
+		if at, err := r.isAt(rule, p, 100); err != nil || !at {
+			return false, cmp.Or(err, r.Release(ctx), fmt.Errorf("httproute %s: canary share is %.4g%%, not 100%%: %w", r.name, shareIn(rule, p), rollout.ErrDrift))
+		}
+		_, refused, err := r.patch(ctx, removeStablePatch(stamp, rule, p))
+		if err == nil {
+			return true, r.Release(ctx)
+		}
+		if !refused {
+			return false, err
+		}
+	}
+	return false, fmt.Errorf("httproute %s: patch was refused %d times", r.name, patchAttempts)
 }
 
 // ManualRestore is the one command that restores the baseline weights with

@@ -118,15 +118,29 @@ func seizePatch(resourceVersion, stamp string, annotated bool) []operation {
 }
 
 // releasePatch removes our stamp, and the annotations map with it when nothing
-// else is in it.
-func releasePatch(stamp string, annotations map[string]string) []operation {
+// else is in it. Our own managedFields entries (their indexes in own) go with
+// it: they would claim the rules against the owner's next apply.
+func releasePatch(stamp string, annotations map[string]string, own []int) []operation {
 	ops := []operation{testStamp(stamp)}
+	for i := len(own) - 1; i >= 0; i-- {
+		path := pointer("metadata", "managedFields", own[i])
+		ops = append(ops, operation{Op: "test", Path: path + "/manager", Value: FieldManager}, operation{Op: "remove", Path: path})
+	}
 	if len(annotations) == 1 {
 		return append(ops,
 			operation{Op: "test", Path: pointer("metadata", "annotations"), Value: annotations},
 			operation{Op: "remove", Path: pointer("metadata", "annotations")})
 	}
 	return append(ops, operation{Op: "remove", Path: pointer("metadata", "annotations", StampAnnotation)})
+}
+
+// removeStablePatch takes stable's backendRef out of the rule as read.
+func removeStablePatch(stamp string, rule any, p place) []operation {
+	return []operation{
+		testStamp(stamp),
+		{Op: "test", Path: rulePath(p), Value: rule},
+		{Op: "remove", Path: rulePath(p, "backendRefs", p.stable)},
+	}
 }
 
 // kubectlPatch prints ops as one command that needs nothing but kubectl.

@@ -306,7 +306,7 @@ func TestReleaseLeavesNoTrace(t *testing.T) {
 			t.Parallel()
 			route := routeOf()
 			_ = unstructured.SetNestedMap(route.Object, tt.annotations, "metadata", "annotations")
-			after, refused := apply(t, route, releasePatch(stamp, route.GetAnnotations()))
+			after, refused := apply(t, route, releasePatch(stamp, route.GetAnnotations(), nil))
 			if refused {
 				t.Fatal("refused")
 			}

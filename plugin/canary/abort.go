@@ -12,72 +12,189 @@ import (
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 	"github.com/kubectl-infer/kubectl-infer/pkg/journal"
+	"github.com/kubectl-infer/kubectl-infer/pkg/kube"
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
 	"github.com/kubectl-infer/kubectl-infer/pkg/target"
 	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
 )
 
+// back is what the verbs that restore a baseline have in common.
+type back struct {
+	flags    *genericclioptions.ConfigFlags
+	streams  genericiooptions.IOStreams
+	lock     lockFlags
+	limit    time.Duration
+	output   string
+	takeOver bool
+
+	object  object
+	clients *kube.Clients
+	store   *journal.Store
+	report  *reporter
+}
+
+func (b *back) add(cmd *cobra.Command) {
+	b.lock.add(cmd)
+	cmd.Flags().DurationVar(&b.limit, "rollback-limit", rollout.DefaultRollbackLimit, "how long a rollback that meets errors is tried before exit code 15")
+	cmd.Flags().StringVarP(&b.output, "output", "o", "", "json, or empty for a table")
+}
+
+// open reads the arguments and the journal.
+func (b *back) open(ctx context.Context, args []string) (rollout.Record, error) {
+	var err error
+	if b.object, err = parseObject(args); err != nil {
+		return rollout.Record{}, err
+	}
+	if err := checkChoice("--output", b.output, "", "json"); err != nil {
+		return rollout.Record{}, err
+	}
+	if err := b.lock.check(); err != nil {
+		return rollout.Record{}, err
+	}
+	if b.clients, err = connect(b.flags); err != nil {
+		return rollout.Record{}, err
+	}
+	b.report = newReporter(b.streams, time.Now)
+	b.store = journal.New(b.clients.Core, b.clients.Namespace, b.object.kind, b.object.name)
+	return load(ctx, b.store, b.object, b.clients.Namespace)
+}
+
+// load reads a record that must exist.
+func load(ctx context.Context, store *journal.Store, o object, namespace string) (rollout.Record, error) {
+	record, err := store.Load(ctx)
+	if errors.Is(err, journal.ErrNone) {
+		return record, hint.Errorf("kubectl infer canary run "+o.String()+" …", "%s in namespace %s: %w", o, namespace, err)
+	}
+	return record, err
+}
+
 func newAbort(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOStreams) *cobra.Command {
-	var output string
-	var limit time.Duration
+	b := &back{flags: flags, streams: streams}
 	cmd := &cobra.Command{
 		Use:   "abort httproute/NAME",
-		Short: "Take a running or abandoned rollout over and restore its baseline",
-		Long: `Take a running or abandoned rollout over and restore its baseline.
+		Short: "End a running or abandoned rollout and restore its baseline",
+		Long: `End a running or abandoned rollout and restore its baseline.
 
-The journal gets a new epoch and the goal "baseline" before the first weight
-falls, so a run that is still alive elsewhere stops at its next write and exits
-with 19. Exit code 0 once the baseline was read back, 15 if it could not be.`,
+A run that is alive, here or on another machine, is asked through the journal:
+it restores the baseline itself and exits with 19. When nobody renews the lease
+any more, or at once with --take-over, abort does it itself. Exit code 0 once
+the baseline was read back, 15 if it could not be.`,
 		Example: "  kubectl infer canary abort httproute/chat",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			object, err := parseObject(args)
-			if err != nil {
-				return err
-			}
-			if err := checkChoice("--output", output, "", "json"); err != nil {
-				return err
-			}
-			return abort(cmd.Context(), flags, streams, object, output, limit)
-		},
+		RunE:    func(cmd *cobra.Command, args []string) error { return b.abort(cmd.Context(), args) },
 	}
-	cmd.Flags().DurationVar(&limit, "rollback-limit", rollout.DefaultRollbackLimit, "how long a rollback that meets errors is tried before exit code 15")
-	cmd.Flags().StringVarP(&output, "output", "o", "", "json, or empty for a table")
+	b.add(cmd)
+	cmd.Flags().BoolVar(&b.takeOver, "take-over", false, "do not ask a run that is alive: take the lease from it")
 	return cmd
 }
 
-func abort(ctx context.Context, flags *genericclioptions.ConfigFlags, streams genericiooptions.IOStreams, object object, output string, limit time.Duration) error {
-	clients, err := connect(flags)
+func (b *back) abort(ctx context.Context, args []string) error {
+	record, err := b.open(ctx, args)
 	if err != nil {
 		return err
 	}
-	store := journal.New(clients.Core, clients.Namespace, object.kind, object.name)
-	record, err := store.Load(ctx)
-	if errors.Is(err, journal.ErrNone) {
-		return hint.Errorf("kubectl infer canary run "+object.String()+" …", "%s in namespace %s: %w", object, clients.Namespace, err)
+	if !record.Phase.Finished() && !b.takeOver {
+		q, err := b.store.Ask(ctx, record, rollout.Request{Wish: rollout.WishAbort, User: person(), At: time.Now()})
+		if err != nil {
+			return err
+		}
+		b.report.line("abort", fmt.Sprintf("%s: requested by %s", b.object, q.User))
 	}
+	lease, err := b.seize(ctx)
 	if err != nil {
 		return err
 	}
-	route, err := target.ResumeHTTPRoute(clients.Dynamic, clients.Namespace, object.name, selection(record.Plan), record.Baseline)
-	if err != nil {
+	defer release(ctx, lease, b.report)
+	if record, err = load(ctx, b.store, b.object, b.clients.Namespace); err != nil {
 		return err
 	}
 	if record.Phase.Finished() {
-		route.Adopt(record.Stamp())
-		if err := route.Release(ctx); err != nil {
+		return b.over(ctx, record)
+	}
+	b.report.line("abort", fmt.Sprintf("%s: taking over from %s and restoring the baseline", b.object, record.Holder))
+	return b.restore(ctx, lease, record, "abort requested by "+person())
+}
+
+// seize waits until the lease is ours: the run that was asked let it go, or
+// did not renew it for a period.
+func (b *back) seize(ctx context.Context) (*journal.Lease, error) {
+	lease := b.lock.lease(b.clients, b.object)
+	for told := ""; ; {
+		verdict, holder, err := lease.Try(ctx, b.takeOver)
+		switch {
+		case ctx.Err() != nil:
+			return nil, exit.With(exit.Interrupted, fmt.Errorf("%s: interrupted while waiting for %s", b.object, holder))
+		case err != nil:
+			b.report.trouble("retrying", err.Error())
+		case verdict == rollout.LeaseFree:
+			lease.Keep(ctx)
+			return lease, nil
+		}
+		text := map[rollout.LeaseVerdict]string{
+			rollout.LeaseHeld:    holder + " is alive and was asked",
+			rollout.LeaseUnknown: "waiting for " + holder + ", or for its lease to run out",
+		}[verdict]
+		if told == "" || (verdict == rollout.LeaseHeld && told != text) {
+			told = text
+			b.report.line("lock", text)
+		}
+		pause(ctx)
+	}
+}
+
+// over tells of a rollout that has ended, and takes away what its process may
+// have left on the route.
+func (b *back) over(ctx context.Context, record rollout.Record) error {
+	route, err := resumeRoute(b.clients, b.object, record)
+	if err != nil {
+		return err
+	}
+	route.Adopt(record.Stamp())
+	if err := route.Release(ctx); err != nil {
+		return err
+	}
+	if record.Phase == rollout.RolledBack && record.Cause == rollout.ByRequest {
+		outcome := rollout.Result{Outcome: rollout.Returned, Why: record.Reason, Record: record}
+		return settled(conclude(b.streams, b.output, outcome, route))
+	}
+	return hint.Errorf("kubectl infer canary status "+b.object.String(), "%s: nothing to abort, the last rollout is %s", b.object, record.Phase)
+}
+
+func resumeRoute(clients *kube.Clients, o object, record rollout.Record) (*target.HTTPRoute, error) {
+	return target.ResumeHTTPRoute(clients.Dynamic, clients.Namespace, o.name, selection(record.Plan), record.Baseline)
+}
+
+// restore brings record's baseline back. The first write is repeated against a
+// process that still writes, since ours carries the higher epoch.
+func (b *back) restore(ctx context.Context, lease *journal.Lease, record rollout.Record, why string) error {
+	ctx = context.WithoutCancel(ctx)
+	for {
+		record = resume(record)
+		record.Phase, record.Goal, record.Cause = rollout.RollingBack, rollout.Baseline, rollout.ByRequest
+		record.Reason, record.Decided, record.Restored = why, time.Now(), time.Time{}
+		err := b.store.Save(ctx, record)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, rollout.ErrSuperseded) {
 			return err
 		}
-		return hint.Errorf("kubectl infer canary status "+object.String(), "%s: nothing to abort, the last rollout is %s", object, record.Phase)
+		if record, err = load(ctx, b.store, b.object, b.clients.Namespace); err != nil {
+			return err
+		}
 	}
-	record = resume(record)
-	record.Phase, record.Goal, record.Cause = rollout.RollingBack, rollout.Baseline, rollout.ByRequest
-	record.Reason, record.Decided = "abort requested", time.Now()
-	report := newReporter(streams, time.Now)
-	report.line("abort", fmt.Sprintf("%s: taking over and restoring the baseline", object))
-	result := rollout.Run(context.WithoutCancel(ctx), rollout.Begin(record, nil), rollout.Deps{
-		Target: route, Journal: store, Clock: systemClock{}, Reporter: report, RollbackLimit: limit,
+	route, err := resumeRoute(b.clients, b.object, record)
+	if err != nil {
+		return err
+	}
+	result := rollout.Run(ctx, rollout.Begin(record, nil), rollout.Deps{
+		Target: route, Journal: b.store, Clock: systemClock{}, Reporter: b.report, RollbackLimit: b.limit, Lock: lease,
 	})
-	err = conclude(streams, output, result, route)
+	return settled(conclude(b.streams, b.output, result, route))
+}
+
+// settled turns the code of a run that was returned by request into success:
+// that is what was asked for.
+func settled(err error) error {
 	if exit.CodeOf(err) == exit.Returned {
 		return nil
 	}

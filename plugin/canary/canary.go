@@ -5,6 +5,7 @@
 package canary
 
 import (
+	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
@@ -21,6 +22,9 @@ func New(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOStream
   kubectl infer canary abort httproute/chat`,
 	}
 	cmd.PersistentFlags().AddFlagSet(kubeFlags(flags))
-	cmd.AddCommand(newRun(flags, streams), newStatus(flags, streams), newAbort(flags, streams))
+	cmd.AddCommand(newRun(flags, streams), newStatus(flags, streams), newAbort(flags, streams),
+		newAsk(flags, streams, rollout.WishPause, "Watch on, but raise no further until resumed"),
+		newAsk(flags, streams, rollout.WishResume, "Let a paused rollout go on"),
+		newPromote(flags, streams), newUndo(flags, streams), newFinish(flags, streams), newHistory(flags, streams), newGC(flags, streams))
 	return cmd
 }

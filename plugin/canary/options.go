@@ -57,7 +57,7 @@ func (f *planFlags) add(cmd *cobra.Command) {
 	p := &f.plan
 	set.StringVar(&p.Stable, "stable", "", "InferencePool that serves now")
 	set.StringVar(&p.Canary, "canary", "", "InferencePool to move traffic to")
-	set.StringVar(&f.steps, "steps", "5,25,50,100", "canary shares in percent, rising")
+	set.StringVar(&f.steps, "steps", "5,25,50,100", "canary shares in percent, rising; 25:approve waits there for canary promote")
 	set.StringArrayVar(&p.Gates, "gate", nil, "what every step must keep, such as 'errors < 1%' or 'ttft p95 < 800ms'; repeatable")
 	set.DurationVar(&p.Bake, "bake", rollout.DefaultBake, "how long each step is watched; only scraped time counts")
 	set.DurationVar(&p.Settle, "settle", rollout.DefaultSettle, "what is discarded after every move")
@@ -66,18 +66,19 @@ func (f *planFlags) add(cmd *cobra.Command) {
 	set.IntVar(&p.MinRequests, "min-requests", rollout.DefaultMinRequests, "canary requests each gate must have seen before a step passes")
 	set.Float64Var(&p.Alpha, "alpha", rollout.DefaultAlpha, "bound on the probability of rolling back a canary that keeps every gate")
 	set.IntVar(&p.MaxRestarts, "max-restarts", rollout.DefaultMaxRestarts, "canary container restarts a step tolerates")
+	set.Float64Var(&p.Capacity, "capacity", rollout.DefaultCapacity, "part of stable's ready endpoints, times the share, that the canary must have ready before each raise; 0 asks for none")
 	set.StringVar(&p.Rule, "rule", "", "name or index of the route's rule, when several hold both pools")
 	set.BoolVar(&p.AddBackend, "add-backend", false, "insert the canary at weight 0 when the rule does not list it")
 }
 
 // complete makes the plan of what was typed.
 func (f *planFlags) complete(target object, namespace string) (rollout.Plan, error) {
-	steps, err := rollout.ParseSteps(f.steps)
+	steps, approve, err := rollout.ParseSteps(f.steps)
 	if err != nil {
 		return rollout.Plan{}, exit.With(exit.Usage, err)
 	}
 	plan := f.plan
-	plan.Target, plan.Namespace, plan.Steps = target.String(), namespace, steps
+	plan.Target, plan.Namespace, plan.Steps, plan.Approve = target.String(), namespace, steps, approve
 	if len(plan.Gates) == 0 {
 		return rollout.Plan{}, exit.With(exit.Usage, hint.Errorf("--gate 'errors < 1%' --gate 'ttft p95 < 800ms'", "no gate given: nothing would judge the canary"))
 	}
@@ -95,8 +96,8 @@ func (f *planFlags) complete(target object, namespace string) (rollout.Plan, err
 	return plan.Complete(), nil
 }
 
-// holder names this process to people who find its work.
-func holder() string {
+// person names the user to people who find their work.
+func person() string {
 	name := "unknown"
 	if u, err := user.Current(); err == nil {
 		name = u.Username
@@ -105,8 +106,11 @@ func holder() string {
 	if err != nil {
 		host = "unknown-host"
 	}
-	return fmt.Sprintf("%s@%s (pid %d)", name, host, os.Getpid())
+	return name + "@" + host
 }
+
+// holder names this process.
+func holder() string { return fmt.Sprintf("%s (pid %d)", person(), os.Getpid()) }
 
 func connect(flags *genericclioptions.ConfigFlags) (*kube.Clients, error) {
 	return kube.New(flags)

@@ -3,6 +3,7 @@ package canary
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/evidence"
 	"github.com/kubectl-infer/kubectl-infer/pkg/gate"
@@ -87,5 +88,30 @@ func checkReady(both *evidence.Arms, plan rollout.Plan) error {
 			return hint.Errorf("kubectl get pods -n "+plan.Namespace, "inferencepool %s/%s has no ready pod", plan.Namespace, arm.name)
 		}
 	}
+	if need := rollout.Needed(plan.Steps[0], stable, plan.Capacity); canary < need {
+		return hint.Errorf("scale the canary up, or lower --capacity", "inferencepool %s/%s has %d ready pods and needs %d for %d%%",
+			plan.Namespace, plan.Canary, canary, need, plan.Steps[0])
+	}
 	return nil
+}
+
+// checkOwner refuses a route that somebody renders from elsewhere, who would
+// put the old weights back.
+func checkOwner(route *target.HTTPRoute, plan rollout.Plan, answer string) error {
+	owner := route.Owner()
+	if owner.Tool == "" || answer != "" {
+		return nil
+	}
+	return hint.Errorf(owner.Suspend, "%s is owned by %s (%s), which would revert the weights", plan.Target, owner.Tool, owner.Sign)
+}
+
+// ownerNotes tell people who apply the route from a file what to change in it.
+func ownerNotes(route *target.HTTPRoute, plan rollout.Plan) []string {
+	owner := route.Owner()
+	if owner.Tool != "" || len(owner.Managers) == 0 {
+		return nil
+	}
+	last := plan.Steps[len(plan.Steps)-1]
+	return []string{fmt.Sprintf("the rules belong to %s: once promoted, put canary share %d%% into the file it applies",
+		strings.Join(owner.Managers, ", "), last)}
 }

@@ -20,10 +20,11 @@ const lookEvery = 5 * time.Second
 
 // reporter writes one line per event to stderr.
 type reporter struct {
-	out  io.Writer
-	now  func() time.Time
-	last time.Time // of the last progress line
-	said string    // last trouble, so that a long outage is one line
+	out   io.Writer
+	now   func() time.Time
+	last  time.Time // of the last progress line
+	phase rollout.Phase
+	said  string // last trouble, so that a long outage is one line
 }
 
 func newReporter(streams genericiooptions.IOStreams, now func() time.Time) *reporter {
@@ -69,6 +70,12 @@ func steps(list []int) string {
 // Transition implements rollout.Reporter.
 func (r *reporter) Transition(record rollout.Record, why string) {
 	r.said, r.last = "", r.now()
+	same := r.phase == record.Phase && record.Phase != rollout.Raising
+	r.phase = record.Phase
+	if same {
+		r.line("request", why)
+		return
+	}
 	switch record.Phase {
 	case rollout.Raising:
 		r.line("raise", fmt.Sprintf("to %s (%s)", record.Goal, why))
@@ -76,6 +83,8 @@ func (r *reporter) Transition(record rollout.Record, why string) {
 		r.line("settle", why)
 	case rollout.Baking:
 		r.line("bake", why+"; gates are looking")
+	case rollout.Waiting:
+		r.line("waiting", fmt.Sprintf("%s: kubectl infer canary promote %s -n %s", why, record.Plan.Target, record.Plan.Namespace))
 	case rollout.RollingBack:
 		r.line("ROLLBACK", why)
 	case rollout.RolledBack:
@@ -96,7 +105,7 @@ func (r *reporter) Looked(s rollout.State, sample rollout.Sample) {
 		}
 	}
 	now := r.now()
-	if s.Phase != rollout.Baking || now.Sub(r.last) < lookEvery {
+	if (s.Phase != rollout.Baking && s.Phase != rollout.Waiting) || now.Sub(r.last) < lookEvery {
 		return
 	}
 	r.last = now
@@ -184,6 +193,9 @@ func conclude(streams genericiooptions.IOStreams, output string, result rollout.
 func ending(result rollout.Result, code exit.Code, route *target.HTTPRoute) error {
 	plan := result.Record.Plan
 	at := plan.Target + " -n " + plan.Namespace
+	if code == exit.Waiting {
+		return exit.With(code, hint.Errorf("kubectl infer canary promote "+at+"   # and repeat the command to go on", "%s: %s", plan.Target, result.Why))
+	}
 	again := "repeat the command to go on, or: kubectl infer canary abort " + at
 	switch code {
 	case exit.OK:

@@ -25,6 +25,9 @@ type runOptions struct {
 	onInterrupt   string
 	rollbackLimit time.Duration
 	output        string
+	wait          bool
+	lock          lockFlags
+	gitops        string
 
 	flags   *genericclioptions.ConfigFlags
 	streams genericiooptions.IOStreams
@@ -45,8 +48,8 @@ or lower; the same command takes the run up again, and "canary abort" restores
 the baseline from anywhere.
 
 Exit codes: 0 promoted, 10 rolled back by a gate, 11 held, 12 interrupted and
-resumable, 13 drift, 14 taken over, 15 rollback incomplete, 16 refused before
-anything moved, 19 returned to the baseline by request.`,
+resumable, 13 drift, 14 another process drives it, 15 rollback incomplete, 16 refused before
+anything moved, 17 waiting for approval, 19 returned to the baseline by request.`,
 		Example: `  kubectl infer canary run httproute/chat --stable qwen-v1 --canary qwen-v2 \
     --steps 5,25,50,100 --bake 5m --gate 'errors < 1%' --gate 'ttft p95 < 800ms'`,
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), args) },
@@ -54,6 +57,9 @@ anything moved, 19 returned to the baseline by request.`,
 	o.add(cmd)
 	cmd.Flags().StringVar(&o.onInterrupt, "on-interrupt", "hold", "what SIGINT and SIGTERM leave behind: hold the approved share, or rollback")
 	cmd.Flags().DurationVar(&o.rollbackLimit, "rollback-limit", rollout.DefaultRollbackLimit, "how long a rollback that meets errors is tried before exit code 15")
+	cmd.Flags().BoolVar(&o.wait, "wait", true, "wait at a step that needs approval; false ends there with exit code 17")
+	o.lock.add(cmd)
+	cmd.Flags().StringVar(&o.gitops, "gitops", "", "for a route that Argo CD, Flux or Helm owns: suspended, or ignored (its weights)")
 	cmd.Flags().StringVarP(&o.output, "output", "o", "", "json, or empty for a table")
 	return cmd
 }
@@ -77,12 +83,20 @@ func (o *runOptions) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	ready, err := prepare(ctx, clients, object, plan)
-	if err != nil {
-		return exit.With(refusal(err), err)
+	if err := o.lock.check(); err != nil {
+		return err
 	}
-	defer ready.close()
+	if err := checkChoice("--gitops", o.gitops, "", "suspended", "ignored"); err != nil {
+		return err
+	}
 	report := newReporter(o.streams, time.Now)
+	lease := o.lock.lease(clients, object)
+	ready, err := o.begin(ctx, clients, object, plan, lease, report)
+	if err != nil {
+		return err
+	}
+	defer release(ctx, lease, report)
+	defer ready.close()
 	if ready.done {
 		report.line("done", fmt.Sprintf("%s: this plan was already promoted, by run %s", plan.Target, ready.record.Run))
 	}
@@ -91,9 +105,50 @@ func (o *runOptions) run(ctx context.Context, args []string) error {
 	}
 	result := rollout.Run(ctx, rollout.Begin(ready.record, ready.judge), rollout.Deps{
 		Target: ready.route, Journal: ready.store, Evidence: ready.evidence, Clock: systemClock{}, Reporter: report,
-		RollBackOnInterrupt: o.onInterrupt == "rollback", RollbackLimit: o.rollbackLimit,
+		RollBackOnInterrupt: o.onInterrupt == "rollback", RollbackLimit: o.rollbackLimit, NoWait: !o.wait, Lock: lease,
 	})
 	return conclude(o.streams, o.output, result, ready.route)
+}
+
+// begin prepares, takes the lease, and prepares again if the journal changed
+// meanwhile. A refusal comes before the lease, so that it writes nothing.
+func (o *runOptions) begin(ctx context.Context, clients *kube.Clients, object object, plan rollout.Plan, lease *journal.Lease, report *reporter) (prepared, error) {
+	ready, err := o.prepare(ctx, clients, object, plan)
+	if err != nil {
+		return prepared{}, exit.With(refusal(err), err)
+	}
+	if err := acquire(ctx, lease, object, report); err != nil {
+		ready.close()
+		return prepared{}, err
+	}
+	lease.Keep(ctx)
+	now, err := ready.store.Load(ctx)
+	if errors.Is(err, journal.ErrNone) {
+		err = nil
+	}
+	if err == nil && (now.Run != ready.found.Run || now.Epoch != ready.found.Epoch || now.Write != ready.found.Write) {
+		ready.close()
+		ready, err = o.prepare(ctx, clients, object, plan)
+	}
+	if err != nil {
+		release(ctx, lease, report)
+		return prepared{}, exit.With(refusal(err), err)
+	}
+	return ready, nil
+}
+
+// prepare is the preflight, with the question whose route this is.
+func (o *runOptions) prepare(ctx context.Context, clients *kube.Clients, object object, plan rollout.Plan) (prepared, error) {
+	p, err := prepare(ctx, clients, object, plan)
+	if err != nil || p.done || p.resumed {
+		return p, err
+	}
+	if err := checkOwner(p.route, plan, o.gitops); err != nil {
+		p.close()
+		return prepared{}, err
+	}
+	p.notes = append(p.notes, ownerNotes(p.route, plan)...)
+	return p, nil
 }
 
 // prepared is everything a run needs, checked.
@@ -101,6 +156,7 @@ type prepared struct {
 	route    *target.HTTPRoute
 	store    *journal.Store
 	record   rollout.Record
+	found    rollout.Record // as the journal was
 	judge    rollout.Judge
 	evidence *evidence.Arms
 	resumed  bool
@@ -134,11 +190,11 @@ func prepare(ctx context.Context, clients *kube.Clients, object object, plan rol
 	}
 	if recorded && old.Phase == rollout.Promoted && old.PlanDigest == digest {
 		if p, err := promoted(ctx, clients, object, old); err != nil || p.done {
-			p.store = store
+			p.store, p.found = store, old
 			return p, err
 		}
 	}
-	p := prepared{store: store, resumed: unfinished}
+	p := prepared{store: store, found: old, resumed: unfinished}
 	if unfinished {
 		p.route, err = target.ResumeHTTPRoute(clients.Dynamic, plan.Namespace, object.name, selection(plan), old.Baseline)
 	} else {
@@ -189,6 +245,9 @@ func (p *prepared) measure(ctx context.Context, clients *kube.Clients, plan roll
 		both.Close()
 		return err
 	}
+	if !p.resumed {
+		p.record.StableReady, _ = both.Ready()
+	}
 	edges := make([][]float64, len(bounds))
 	for i, b := range bounds {
 		edges[i] = both.Edges(i)
@@ -220,7 +279,7 @@ func fresh(ctx context.Context, clients *kube.Clients, route *target.HTTPRoute, 
 		Format: rollout.RecordFormat, Run: uuid.NewString(), Epoch: old.Epoch + 1, Write: old.Write + 1,
 		Cluster: cluster, Holder: holder(), Plan: plan, PlanDigest: digest,
 		Baseline: baseline, BaselineDigest: baselineDigest,
-		Phase: rollout.Ready, Goal: rollout.Baseline, Started: now, Updated: now,
+		Phase: rollout.Ready, Goal: rollout.Baseline, From: rollout.Baseline, Started: now, Updated: now,
 	}
 	if old.Run != "" {
 		record.Previous = old.Summarise()

@@ -23,6 +23,7 @@ const (
 	LockHeld           Code = 14 // another process drives this rollout
 	RollbackIncomplete Code = 15 // act now
 	PreflightRefused   Code = 16
+	Waiting            Code = 17 // for a person to approve a step
 	Returned           Code = 19 // back at the baseline by request
 )
 
@@ -74,6 +75,8 @@ func For(outcome rollout.Outcome) Code {
 		return LockHeld
 	case rollout.RollbackIncomplete:
 		return RollbackIncomplete
+	case rollout.Unapproved:
+		return Waiting
 	case rollout.Returned:
 		return Returned
 	default:

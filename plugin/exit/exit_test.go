@@ -15,7 +15,7 @@ func TestEveryOutcomeHasItsCode(t *testing.T) {
 	t.Parallel()
 	tests := map[rollout.Outcome]exit.Code{
 		rollout.Done: 0, rollout.FailedGate: 10, rollout.Held: 11, rollout.Interrupted: 12, rollout.Drifted: 13,
-		rollout.TakenOver: 14, rollout.RollbackIncomplete: 15, rollout.Returned: 19, "unheard of": 1,
+		rollout.TakenOver: 14, rollout.RollbackIncomplete: 15, rollout.Unapproved: 17, rollout.Returned: 19, "unheard of": 1,
 	}
 	for outcome, want := range tests {
 		if got := exit.For(outcome); got != want {
@@ -33,7 +33,7 @@ func TestTheTableInTheDocsIsTheCode(t *testing.T) {
 	for name, code := range map[string]exit.Code{
 		"OK": exit.OK, "Failure": exit.Failure, "Usage": exit.Usage, "RolledBack": exit.RolledBack, "Held": exit.Held,
 		"Interrupted": exit.Interrupted, "Drift": exit.Drift, "LockHeld": exit.LockHeld,
-		"RollbackIncomplete": exit.RollbackIncomplete, "PreflightRefused": exit.PreflightRefused, "Returned": exit.Returned,
+		"RollbackIncomplete": exit.RollbackIncomplete, "PreflightRefused": exit.PreflightRefused, "Waiting": exit.Waiting, "Returned": exit.Returned,
 	} {
 		if row := fmt.Sprintf("| %d | %s |", code, name); !strings.Contains(string(doc), row) {
 			t.Errorf("docs/exit-codes.md lacks the row %q", row)

@@ -1,0 +1,95 @@
+package journal
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
+)
+
+// maxRequests bounds what a journal holds of requests nobody obeyed.
+const maxRequests = 16
+
+// Requests implements rollout.Journal. It leaves the version that Save tests
+// as it is, so that a record written by somebody else is still noticed.
+func (s *Store) Requests(ctx context.Context) ([]rollout.Request, error) {
+	cm, err := s.client.Get(ctx, s.name, metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("get journal configmap %s: %w", s.name, err)
+	}
+	return decodeRequests(cm.Data[requestKey])
+}
+
+func decodeRequests(raw string) ([]rollout.Request, error) {
+	if raw == "" {
+		return nil, nil
+	}
+	var list []rollout.Request
+	if err := json.Unmarshal([]byte(raw), &list); err != nil {
+		return nil, fmt.Errorf("read requests in journal: %w", err)
+	}
+	return list, nil
+}
+
+// errAgain says that the list changed under us.
+var errAgain = errors.New("the requests changed")
+
+// Ask appends a request to the journal last loaded. Asking for what is asked
+// already changes nothing; the request that will be obeyed is returned.
+func (s *Store) Ask(ctx context.Context, record rollout.Record, q rollout.Request) (rollout.Request, error) {
+	for range saveAttempts {
+		list, err := decodeRequests(s.value(requestKey))
+		if err != nil {
+			return q, err
+		}
+		q.Run, q.Seq = record.Run, record.Obeyed+1
+		var open []rollout.Request
+		for _, old := range list {
+			q.Seq = max(q.Seq, old.Seq+1)
+			if old.Run == record.Run && old.Seq > record.Obeyed {
+				open = append(open, old)
+			}
+		}
+		if n := len(open); n > 0 && open[n-1].Wish == q.Wish {
+			return open[n-1], nil
+		}
+		if open = append(open, q); len(open) > maxRequests {
+			return q, fmt.Errorf("journal configmap %s: %d requests wait already and nobody obeys them", s.name, maxRequests)
+		}
+		raw, err := json.Marshal(open)
+		if err != nil {
+			return q, fmt.Errorf("encode requests: %w", err)
+		}
+		err = s.update(ctx, requestKey, string(raw), func(stored string) error {
+			if stored == string(raw) {
+				return errDone
+			}
+			return errAgain
+		})
+		if !errors.Is(err, errAgain) {
+			return q, err
+		}
+	}
+	return q, fmt.Errorf("write requests to journal configmap %s: %w", s.name, errAgain)
+}
+
+// Empty forgets a finished rollout, its requests included. The epoch stays, so
+// that a process that slept through all of it can never write again.
+func (s *Store) Empty(ctx context.Context, record rollout.Record) error {
+	if s.seen == nil {
+		return nil
+	}
+	cm := s.seen.DeepCopy()
+	cm.Data = map[string]string{epochKey: strconv.FormatInt(record.Epoch, 10)}
+	updated, err := s.client.Update(ctx, cm, metav1.UpdateOptions{FieldManager: Manager})
+	if err != nil {
+		return fmt.Errorf("empty journal configmap %s: %w", s.name, err)
+	}
+	s.seen = updated
+	return nil
+}
