@@ -81,6 +81,8 @@ type modelState struct {
 	next bool // its value comes next
 	name [maxName]byte
 	n    int
+
+	from, to int64 // where its value stands, quotes left out
 }
 
 // NewScanner returns a scanner that allows maxKeys top-level keys.
@@ -92,12 +94,18 @@ func (s *Scanner) Scan(b []byte) error {
 		switch s.state {
 		case inString:
 			i = s.scanString(b, i)
+			if s.text.role == modelName && s.state != inString {
+				s.model.to = s.offset + int64(i) - 1 // before the closing quote
+			}
 		case inNumber:
 			i = s.scanNumber(b, i)
 		case inLiteral:
 			i = s.scanLiteral(b, i)
 		default:
 			i = s.scanStructure(b, i)
+			if s.text.role == modelName && s.state == inString {
+				s.model.from = s.offset + int64(i) // after the opening quote
+			}
 		}
 		if s.err != nil {
 			s.err.Offset = s.offset + int64(max(i-1, 0))
@@ -125,6 +133,11 @@ func (s *Scanner) End() error {
 // Model returns the model's name, "" when the body has none. It is meaningful
 // once End returned nil.
 func (s *Scanner) Model() string { return string(s.model.name[:s.model.n]) }
+
+// ModelAt returns where the name stands in the body, as it is written there and
+// without its quotes: the bytes from from up to, not including, to. Like Model it
+// is meaningful once End returned nil; both are 0 when there is no model.
+func (s *Scanner) ModelAt() (from, to int64) { return s.model.from, s.model.to }
 
 func (s *Scanner) fail(reason, message string) {
 	if s.err == nil {

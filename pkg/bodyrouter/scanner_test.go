@@ -1,6 +1,7 @@
 package bodyrouter
 
 import (
+	"encoding/json"
 	"errors"
 	"maps"
 	"strings"
@@ -200,5 +201,31 @@ func TestInvalidSaysWhere(t *testing.T) {
 	}
 	if again := s.End(); again != err {
 		t.Errorf("the error did not last: %v", again)
+	}
+}
+
+func TestModelAtIsWhereTheNameStands(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{
+		`{"model":"m"}`,
+		"{ \"messages\" : [{\"model\":\"no\"}], \"model\" :\n\t\"qwen/2.5\" , \"n\":1}",
+		`{"a":"model","model":"\u006d\"x","b":{"model":"no"}}`,
+	} {
+		for size := 1; size <= len(body); size++ {
+			s := NewScanner(100)
+			for at := 0; at < len(body); at += size {
+				if err := s.Scan([]byte(body[at:min(at+size, len(body))])); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := s.End(); err != nil {
+				t.Fatal(err)
+			}
+			from, to := s.ModelAt()
+			var name string
+			if err := json.Unmarshal([]byte(body[from-1:to+1]), &name); err != nil || name != s.Model() {
+				t.Errorf("%s in slices of %d: [%d,%d) is %q, want %q: %v", body, size, from, to, name, s.Model(), err)
+			}
+		}
 	}
 }

@@ -37,6 +37,11 @@ func (m bodyMode) whole() bool {
 	return m.send == procv3.ProcessingMode_BUFFERED || m.send == procv3.ProcessingMode_BUFFERED_PARTIAL
 }
 
+// complete says that the whole body is seen before any of it goes on.
+func (m bodyMode) complete() bool {
+	return m.fullDuplex() || m.send == procv3.ProcessingMode_BUFFERED
+}
+
 // Conversation is one stream's protocol state: it takes the gateway's messages
 // one by one and returns ours. It does no I/O, and one goroutine at a time may
 // use it.
@@ -136,6 +141,7 @@ func (c *Conversation) requestHeaders(m *message, h *extprocv3.HttpHeaders) erro
 	r := NewRequest(h.GetHeaders(), m.GetMetadataContext())
 	r.EndOfStream = h.GetEndOfStream() || c.requestMode.none()
 	r.AnswerNow = !r.EndOfStream && !c.requestMode.fullDuplex()
+	r.CanSplice = !r.EndOfStream && c.requestMode.complete()
 	d, err := c.processor.Headers(r)
 	switch {
 	case err != nil:
@@ -191,7 +197,7 @@ func (c *Conversation) requestBody(b *extprocv3.HttpBody) error {
 		c.release(d, true)
 	case full: // held
 	case c.requestMode.whole():
-		c.say(bodyAnswer(d))
+		c.say(splicedAnswer(d, b.GetBody()))
 	default: // STREAMED: the headers are gone
 		c.say(bodyAnswer(Decision{Metadata: d.Metadata}))
 	}
@@ -241,7 +247,8 @@ func (c *Conversation) trailers() error {
 // release sends a held request: the headers, then the body. end marks the last
 // piece, unless trailers follow.
 func (c *Conversation) release(d Decision, end bool) {
-	c.say(headersAnswer(d))
+	c.body.splice(d.Splice)
+	c.say(headersAnswer(d.sized(c.requestMode, 0)))
 	if end && len(c.body.slices) == 0 {
 		c.say(pieceAnswer(nil, true))
 	}

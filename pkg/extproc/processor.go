@@ -54,6 +54,8 @@ type Decision struct {
 	Metadata []Metadatum
 	// ClearRouteCache makes the gateway match the route again.
 	ClearRouteCache bool
+	// Splice, from End, replaces part of the body; only where Request.CanSplice.
+	Splice *Splice
 	// Final, from Headers, says that the body does not matter: the headers are
 	// answered at once in every mode, the body passes as it comes, and neither
 	// Body nor End follows. Upgrades need it: their body never ends.
@@ -68,6 +70,9 @@ type Request struct {
 	// AnswerNow says that the Decision of Headers is sent before the body is
 	// seen. Otherwise it is ignored and End follows.
 	AnswerNow bool
+	// CanSplice says that the body is shown whole before it goes on, so that
+	// Decision.Splice can change it.
+	CanSplice bool
 }
 
 // NewRequest returns a Request as a Conversation would make it, for the tests of
