@@ -38,7 +38,7 @@ bench: build assets ## benchmarks, each beside a floor measured in the same run
 	@echo "== benchmarks"
 	@go test -run '^$$' -bench . -benchmem $(PACKAGES)
 
-soak: build assets ## long campaigns: the crash matrix again and again (SOAK_ROUNDS, default 10)
+soak: build assets ## long campaigns, in slices (SOAK_ROUNDS, default 10): crash matrix, restarts, differential tests
 	@echo "== soak"
 	@go test -count=$${SOAK_ROUNDS:-10} -timeout 0 -run 'Crash' ./e2e/cluster/ ./pkg/rollout/
 
