@@ -124,6 +124,12 @@ func (r *rig) post(body []byte, headers http.Header) answer {
 	return a
 }
 
+// postTo posts a chat for another host.
+func (r *rig) postTo(host string) answer {
+	r.t.Helper()
+	return r.post([]byte(chat), http.Header{"Host": {host}})
+}
+
 func (r *rig) do(method string, body io.Reader, headers http.Header) (answer, error) {
 	request, err := http.NewRequestWithContext(r.t.Context(), method, r.url("/v1/chat/completions"), body)
 	if err != nil {
@@ -133,6 +139,7 @@ func (r *rig) do(method string, body io.Reader, headers http.Header) (answer, er
 	for name, values := range headers {
 		request.Header[name] = values
 	}
+	request.Host = headers.Get("Host")
 	response, err := r.client.Do(request)
 	if err != nil {
 		return answer{}, err

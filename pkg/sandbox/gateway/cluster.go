@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/labels"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	corelisters "k8s.io/client-go/listers/core/v1"
@@ -32,12 +34,14 @@ const listLimit = 30 * time.Second
 
 // cluster is the API server: what it says now, and where statuses go.
 type cluster struct {
-	http  *http.Client
-	gw    gwclient.Interface
-	inf   infclient.Interface
-	stop  context.CancelFunc
-	waits []func() // for informers to end
-	now   func() time.Time
+	http    *http.Client
+	core    kubernetes.Interface
+	gw      gwclient.Interface
+	inf     infclient.Interface
+	dynamic dynamic.Interface
+	stop    context.CancelFunc
+	waits   []func() // for informers to end
+	now     func() time.Time
 
 	classes    gwlisters.GatewayClassLister
 	gateways   gwlisters.GatewayLister
@@ -47,6 +51,7 @@ type cluster struct {
 	services   corelisters.ServiceLister
 	pods       corelisters.PodLister
 	namespaces corelisters.NamespaceLister
+	untyped    map[string]cache.GenericLister // by resource
 }
 
 // watchCluster lists and watches every kind that routing depends on, and calls
@@ -71,17 +76,21 @@ func watchCluster(ctx context.Context, config *rest.Config, notify func()) (*clu
 	if err != nil {
 		return nil, fmt.Errorf("make InferencePool client: %w", err)
 	}
+	untyped, err := dynamic.NewForConfigAndClient(config, client)
+	if err != nil {
+		return nil, fmt.Errorf("make dynamic client: %w", err)
+	}
 	ctx, stop := context.WithCancel(ctx)
-	c := &cluster{http: client, gw: gw, inf: inf, stop: stop, now: time.Now}
-	if err := c.watch(ctx, core, notify); err != nil {
+	c := &cluster{http: client, core: core, gw: gw, inf: inf, dynamic: untyped, stop: stop, now: time.Now}
+	if err := c.watch(ctx, notify); err != nil {
 		c.close()
 		return nil, err
 	}
 	return c, nil
 }
 
-func (c *cluster) watch(ctx context.Context, core kubernetes.Interface, notify func()) error {
-	coreFactory := informers.NewSharedInformerFactoryWithOptions(core, 0, informers.WithTransform(slim))
+func (c *cluster) watch(ctx context.Context, notify func()) error {
+	coreFactory := informers.NewSharedInformerFactoryWithOptions(c.core, 0, informers.WithTransform(slim))
 	gwFactory := gwinformers.NewSharedInformerFactory(c.gw, 0)
 	infFactory := infinformers.NewSharedInformerFactory(c.inf, 0)
 	v1, gwv1 := coreFactory.Core().V1(), gwFactory.Gateway().V1()
@@ -98,6 +107,11 @@ func (c *cluster) watch(ctx context.Context, core kubernetes.Interface, notify f
 		"referencegrants.gateway.networking.k8s.io":       gwv1.ReferenceGrants().Informer(),
 		"inferencepools.inference.networking.k8s.io (v1)": pools.Informer(),
 	}
+	untyped, more, err := c.untypedInformers(c.core.Discovery())
+	if err != nil {
+		return err
+	}
+	maps.Copy(all, more)
 	handler := cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(any) { notify() },
 		UpdateFunc: func(any, any) { notify() },
@@ -111,7 +125,8 @@ func (c *cluster) watch(ctx context.Context, core kubernetes.Interface, notify f
 	coreFactory.Start(ctx.Done())
 	gwFactory.Start(ctx.Done())
 	infFactory.Start(ctx.Done())
-	c.waits = []func(){coreFactory.Shutdown, gwFactory.Shutdown, infFactory.Shutdown}
+	untyped.Start(ctx.Done())
+	c.waits = []func(){coreFactory.Shutdown, gwFactory.Shutdown, infFactory.Shutdown, untyped.Shutdown}
 	return waitSynced(ctx, all)
 }
 
@@ -169,5 +184,8 @@ func (c *cluster) objects() (translate.Objects, error) {
 	list("services", func() (e error) { o.Services, e = c.services.List(all); return })
 	list("pods", func() (e error) { o.Pods, e = c.pods.List(all); return })
 	list("namespaces", func() (e error) { o.Namespaces, e = c.namespaces.List(all); return })
-	return o, err
+	if err != nil {
+		return o, err
+	}
+	return o, c.untypedObjects(&o)
 }

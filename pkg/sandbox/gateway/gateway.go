@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -19,14 +22,14 @@ import (
 )
 
 const (
-	adminPort = 9901
+	adminPort   = 9901
+	metricsPort = 9902
 	// pushLimit is how long Envoy may take to acknowledge, usually milliseconds.
 	pushLimit  = 15 * time.Second
 	retryAfter = 200 * time.Millisecond
 	// refusedRetry is when a refused configuration is offered again: what Envoy
 	// refused may have been a port that another program held.
 	refusedRetry = 2 * time.Second
-	stopGrace    = 5 * time.Second
 )
 
 // Options says what to serve and with what.
@@ -46,8 +49,16 @@ type Options struct {
 	BodyRouterTLS bool
 	// PickerMode is xds.PickerBuffered by default.
 	PickerMode xds.PickerMode
-	Starter    envoy.Starter
-	Log        *slog.Logger
+	// Defects are wrongs of real providers, for tests; see ParseDefects.
+	Defects translate.Defects
+	// ProvisionPickers makes a picker for every pool whose picker Service does
+	// not exist, at Gateways of a class with ControllerNameACK, as ACK does.
+	ProvisionPickers bool
+	// AccessLogLimit is the size in bytes at which access.json is moved aside,
+	// 16 MiB by default.
+	AccessLogLimit int64
+	Starter        envoy.Starter
+	Log            *slog.Logger
 }
 
 // Gateway is the controller. Make one with New and call Run once.
@@ -58,9 +69,14 @@ type Gateway struct {
 	admin    netip.AddrPort
 	ready    chan struct{}
 
+	counters  *counters
 	addresses map[types.NamespacedName]netip.Addr
-	served    string            // version Envoy holds
-	refused   *xds.RefusedError // of the newest version, if Envoy refused it
+	version   string // that Envoy holds, "" when it holds none
+	served    served // and what that was made of
+	lost      atomic.Bool
+	holds     holds
+	said      map[objectKey]string // Envoy's words that were logged
+	refused   *xds.RefusedError    // of everything, when no single object was to blame
 	refusedAt time.Time
 }
 
@@ -80,6 +96,9 @@ func New(o Options) (*Gateway, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if o.AccessLogLimit == 0 {
+		o.AccessLogLimit = accessLogLimit
+	}
 	octets := base.As4()
 	return &Gateway{
 		options: o,
@@ -89,20 +108,28 @@ func New(o Options) (*Gateway, error) {
 			AccessLog:     filepath.Join(o.LogDir, "access.json"),
 			PickerMode:    o.PickerMode,
 		},
-		network: netip.PrefixFrom(netip.AddrFrom4([4]byte{octets[0], octets[1], 1, 0}), 24),
-		admin:   netip.AddrPortFrom(netip.AddrFrom4([4]byte{octets[0], octets[1], 0, 3}), adminPort),
-		ready:   make(chan struct{}),
+		network:  netip.PrefixFrom(netip.AddrFrom4([4]byte{octets[0], octets[1], 1, 0}), 24),
+		admin:    netip.AddrPortFrom(netip.AddrFrom4([4]byte{octets[0], octets[1], 0, 3}), adminPort),
+		ready:    make(chan struct{}),
+		counters: newCounters(),
+		served:   servedOf(translate.Objects{}),
+		holds:    holds{},
+		said:     map[objectKey]string{},
 	}, nil
 }
 
 // Ready is closed when Envoy first serves what the API server says.
 func (g *Gateway) Ready() <-chan struct{} { return g.ready }
 
+// MetricsAddress is where the counters are served, at /metrics.
+func (g *Gateway) MetricsAddress() netip.AddrPort {
+	return netip.AddrPortFrom(g.admin.Addr(), metricsPort)
+}
+
 // Run serves until ctx ends (then it returns nil) or something it cannot live
-// without does: Envoy, or the API server's objects at the start.
+// without does: an Envoy that never served, or the API server's objects at the
+// start. An Envoy that ends later is started again.
 func (g *Gateway) Run(ctx context.Context) error {
-	ctx, fail := context.WithCancelCause(ctx)
-	defer fail(nil)
 	for _, dir := range []string{g.options.Dir, g.options.LogDir} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return fmt.Errorf("make gateway folder: %w", err)
@@ -114,24 +141,32 @@ func (g *Gateway) Run(ctx context.Context) error {
 		return err
 	}
 	defer server.Close()
-	proxy, err := envoy.Start(g.options.Starter, envoy.Options{
-		Path: g.options.EnvoyPath, Dir: g.options.Dir, Socket: socket, Admin: g.admin,
-		LogPath: filepath.Join(g.options.LogDir, "envoy.log"),
-	})
+	closeMetrics, err := g.counters.serve(g.MetricsAddress())
 	if err != nil {
 		return err
 	}
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		<-proxy.Done()
-		fail(&endedError{fmt.Errorf("envoy ended: %v\n%s", proxy.Err(), proxy.LogTail(5))})
-	}()
-	err = g.control(ctx, server)
-	if stop := proxy.Stop(stopGrace); stop != nil {
-		g.options.Log.Warn("Envoy had to be killed", "err", stop)
+	defer closeMetrics()
+
+	changed := make(chan struct{}, 1)
+	notify := func() {
+		select {
+		case changed <- struct{}{}:
+		default: // a sync is due already
+		}
 	}
-	<-watched
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var parts sync.WaitGroup
+	parts.Go(func() { g.counters.follow(ctx, g.settings.AccessLog, g.options.AccessLogLimit, g.options.Log) })
+	parts.Go(func() {
+		err := g.keepEnvoy(ctx, socket, func() { server.Lost(); g.lost.Store(true); notify() })
+		if err != nil {
+			stop(&endedError{err})
+		}
+	})
+	err = g.control(ctx, server, changed, notify)
+	stop(nil)
+	parts.Wait()
 	return err
 }
 
@@ -139,26 +174,23 @@ func (g *Gateway) Run(ctx context.Context) error {
 type endedError struct{ error }
 
 // control watches the objects and keeps Envoy and the statuses up with them.
-func (g *Gateway) control(ctx context.Context, server *xds.Server) error {
-	changed := make(chan struct{}, 1)
-	c, err := watchCluster(ctx, g.options.RESTConfig, func() {
-		select {
-		case changed <- struct{}{}:
-		default: // a sync is due already
-		}
-	})
+func (g *Gateway) control(ctx context.Context, server *xds.Server, changed <-chan struct{}, notify func()) error {
+	c, err := watchCluster(ctx, g.options.RESTConfig, notify)
 	if err != nil {
 		return endOf(ctx, err)
 	}
 	defer c.close()
 	for first := true; ; {
 		var retry <-chan time.Time
-		if err := g.sync(ctx, c, server); err != nil {
+		err := g.sync(ctx, c, server)
+		switch {
+		case err != nil && ctx.Err() == nil:
 			g.options.Log.Info("gateway is not up to date, trying again", "err", err)
 			retry = time.After(retryAfter)
-		} else if g.refused != nil {
+		case g.refused != nil || len(g.holds) > 0:
 			retry = time.After(refusedRetry)
-		} else if first {
+		}
+		if first && err == nil && g.refused == nil {
 			first = false
 			close(g.ready)
 		}
@@ -192,46 +224,72 @@ func (g *Gateway) sync(ctx context.Context, c *cluster, server *xds.Server) erro
 		return err
 	}
 	g.addresses = assignAddresses(g.addresses, objects, g.network)
-	objects.Addresses = g.addresses
-	ir, statuses := translate.Translate(objects)
-	snapshot, err := xds.Render(ir, g.settings)
-	if err != nil {
+	objects.Addresses, objects.Defects = g.addresses, g.options.Defects
+	if err := g.serve(ctx, server, objects); err != nil {
 		return err
 	}
-	if err := g.push(ctx, server, snapshot); err != nil {
-		return err
+	_, statuses := translate.Translate(objects)
+	var provisioned error
+	if g.options.ProvisionPickers {
+		provisioned = g.provision(ctx, c, statuses)
 	}
+	heldStatuses(statuses, g.holds)
 	if g.refused != nil {
 		statuses = refusedStatuses(statuses, g.refused)
 	}
-	return c.writeStatuses(ctx, statuses, g.refused == nil)
+	return errors.Join(provisioned, c.writeStatuses(ctx, statuses, g.refused == nil))
 }
 
-// push makes Envoy serve a snapshot, unless it does or has refused it before.
+// serve makes Envoy serve the objects, all but those it refuses.
+func (g *Gateway) serve(ctx context.Context, server *xds.Server, objects translate.Objects) error {
+	if g.lost.Swap(false) {
+		g.version = ""
+	}
+	retry := time.Since(g.refusedAt) >= refusedRetry
+	if retry { // what Envoy refused may have been a port that another program held
+		maps.DeleteFunc(g.holds, func(key objectKey, _ hold) bool { return key.kind == kindGateway })
+	}
+	refused, err := g.offer(ctx, server, objects, g.holds.current(objects))
+	if err != nil {
+		return err
+	}
+	if refused == nil {
+		g.refused = nil
+		if len(g.holds) == 0 {
+			clear(g.said)
+		}
+		return nil
+	}
+	known := g.refused != nil && g.refused.Version == refused.Version
+	g.refusedAt = time.Now()
+	isolated, err := g.isolate(ctx, server, objects)
+	switch {
+	case err != nil:
+		return err
+	case isolated:
+		g.refused = nil
+		return nil
+	case !known:
+		g.options.Log.Error("Envoy refused a configuration; the one before keeps serving", "version", refused.Version, "reason", refused.Message)
+	}
+	g.refused = refused
+	return nil
+}
+
+// push makes Envoy hold a snapshot.
 func (g *Gateway) push(ctx context.Context, server *xds.Server, snapshot *xds.Snapshot) error {
-	if g.served == snapshot.Version && g.refused == nil {
-		return nil
-	}
-	again := g.refused != nil && g.refused.Version == snapshot.Version
-	if again && time.Since(g.refusedAt) < refusedRetry {
-		return nil
-	}
 	ctx, cancel := context.WithTimeout(ctx, pushLimit)
 	defer cancel()
 	start := time.Now()
 	err := server.Push(ctx, snapshot)
 	var refused *xds.RefusedError
-	switch {
-	case errors.As(err, &refused):
-		if !again {
-			g.options.Log.Error("Envoy refused a configuration; the one before keeps serving", "version", refused.Version, "reason", refused.Message)
-		}
-		g.refused, g.refusedAt = refused, time.Now()
-		return nil
-	case err != nil:
+	if errors.As(err, &refused) {
+		g.counters.refusals.Inc()
+	}
+	if err != nil {
 		return err
 	}
-	g.served, g.refused = snapshot.Version, nil
+	g.version = snapshot.Version
 	g.options.Log.Debug("Envoy serves a new configuration", "version", snapshot.Version, "took", time.Since(start))
 	return nil
 }

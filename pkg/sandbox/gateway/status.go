@@ -26,18 +26,8 @@ const fieldManager = "kubectl-infer-sandbox-gateway"
 // refusedStatuses says on every Gateway and listener what Envoy refused.
 func refusedStatuses(s translate.Statuses, refused *xds.RefusedError) translate.Statuses {
 	message := "Envoy refused the configuration, the one before keeps serving: " + refused.Message
-	mark := func(conditions []metav1.Condition) {
-		for i := range conditions {
-			if c := &conditions[i]; c.Type == string(gwv1.GatewayConditionProgrammed) && c.Status == metav1.ConditionTrue {
-				c.Status, c.Reason, c.Message = metav1.ConditionFalse, string(gwv1.GatewayReasonInvalid), message
-			}
-		}
-	}
 	for _, gw := range s.Gateways {
-		mark(gw.Conditions)
-		for _, l := range gw.Listeners {
-			mark(l.Conditions)
-		}
+		refuseGateway(gw, message)
 	}
 	return s
 }
@@ -47,7 +37,7 @@ func refusedStatuses(s translate.Statuses, refused *xds.RefusedError) translate.
 func (c *cluster) writeStatuses(ctx context.Context, s translate.Statuses, routed bool) error {
 	errs := []error{c.writeClasses(ctx, s), c.writeGateways(ctx, s)}
 	if routed {
-		errs = append(errs, c.writeRoutes(ctx, s), c.writePools(ctx, s))
+		errs = append(errs, c.writeRoutes(ctx, s), c.writePools(ctx, s), c.writeOldPools(ctx, s), c.writePolicies(ctx, s))
 	}
 	return errors.Join(errs...)
 }

@@ -105,6 +105,10 @@ func (s *Server) Close() {
 	<-s.served
 }
 
+// Lost says that the Envoy is gone: whoever connects next holds nothing. It may
+// be called from any goroutine.
+func (s *Server) Lost() { s.tracker.lost() }
+
 // Push offers a snapshot and waits until Envoy holds all of it: new clusters
 // with their endpoints first, then the routes that name them, so that no
 // request meets a route without its cluster. A RefusedError means that Envoy

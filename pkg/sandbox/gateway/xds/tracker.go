@@ -32,6 +32,15 @@ func (t *tracker) reset(stream int64) {
 	t.sent = map[string]*discoveryv3.DeltaDiscoveryResponse{}
 }
 
+// lost forgets what the newest stream acknowledged.
+func (t *tracker) lost() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.reset(t.stream)
+	close(t.changed)
+	t.changed = make(chan struct{})
+}
+
 // answered notes a response that is about to be sent.
 func (t *tracker) answered(stream int64, response *discoveryv3.DeltaDiscoveryResponse) {
 	t.mu.Lock()
