@@ -24,6 +24,7 @@ func TestASandboxInUse(t *testing.T) {
 
 	t.Run("a second up by the same name is refused with a hint", func(t *testing.T) { secondUp(t, c, s) })
 	t.Run("run passes on its command's exit code, beside another sandbox", func(t *testing.T) { runsBeside(t, c, s) })
+	t.Run("Jobs, init containers, sidecars and images of one's own run", func(t *testing.T) { podsOfAllKinds(t, s) })
 	t.Run("kubectl logs", func(t *testing.T) { logs(t, s) })
 	t.Run("kubectl exec", func(t *testing.T) { execs(t, s) })
 	t.Run("kubectl port-forward", func(t *testing.T) { forwards(t, s) })
@@ -52,14 +53,6 @@ func runsBeside(t *testing.T, c cache, s sandbox.State) {
 }
 
 func logs(t *testing.T, s sandbox.State) {
-	apply(t, s, `
-apiVersion: v1
-kind: Pod
-metadata: {name: talker}
-spec:
-  restartPolicy: Never
-  containers: [{name: talker, image: curl, args: [-s, --max-time, "20", --retry, "3", "http://127.0.0.1:1/a"]}]
-`)
 	if all := mustKubectl(t, s, "logs", "deploy/server"); !strings.Contains(all, "\n") {
 		t.Errorf("kubectl logs prints %q", all)
 	}

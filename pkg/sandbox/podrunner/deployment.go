@@ -24,12 +24,15 @@ func (r *Runner) reconcileDeployment(ctx context.Context, key types.NamespacedNa
 		return err
 	}
 	d := cached.DeepCopy()
-	pods, err := r.listPods(ctx, d)
+	pods, err := r.listControlled(ctx, d, d.Spec.Selector)
 	if err != nil {
 		return err
 	}
 	if d.DeletionTimestamp != nil {
-		return r.finalize(ctx, d, pods)
+		return r.finalize(ctx, d, pods, func(ctx context.Context) error {
+			_, err := r.client.AppsV1().Deployments(d.Namespace).Update(ctx, d, metav1.UpdateOptions{})
+			return err
+		})
 	}
 	hash, err := templateHash(d.Spec.Template)
 	if err != nil {
@@ -51,16 +54,16 @@ func (r *Runner) reconcileDeployment(ctx context.Context, key types.NamespacedNa
 	return nil
 }
 
-// listPods asks the API server, not the cache: a Pod just made and not yet seen
-// would be made twice.
-func (r *Runner) listPods(ctx context.Context, d *appsv1.Deployment) ([]*corev1.Pod, error) {
-	list, err := r.client.CoreV1().Pods(d.Namespace).List(ctx, metav1.ListOptions{LabelSelector: metav1.FormatLabelSelector(d.Spec.Selector)})
+// listControlled asks the API server, not the cache, for the Pods an object
+// controls: a Pod just made and not yet seen would be made twice.
+func (r *Runner) listControlled(ctx context.Context, owner metav1.Object, selector *metav1.LabelSelector) ([]*corev1.Pod, error) {
+	list, err := r.client.CoreV1().Pods(owner.GetNamespace()).List(ctx, metav1.ListOptions{LabelSelector: metav1.FormatLabelSelector(selector)})
 	if err != nil {
-		return nil, fmt.Errorf("list pods of deployment %s/%s: %w", d.Namespace, d.Name, err)
+		return nil, fmt.Errorf("list pods of %s: %w", nameOf(owner), err)
 	}
 	var own []*corev1.Pod
 	for i := range list.Items {
-		if metav1.IsControlledBy(&list.Items[i], d) {
+		if metav1.IsControlledBy(&list.Items[i], owner) {
 			own = append(own, &list.Items[i])
 		}
 	}
@@ -91,13 +94,14 @@ func (r *Runner) deletePod(ctx context.Context, pod *corev1.Pod, grace *int64) e
 	return nil
 }
 
-// finalize does the garbage collector's part for a Deployment that is deleted
-// with a finalizer: foreground waits for the Pods, orphan sets them free.
-func (r *Runner) finalize(ctx context.Context, d *appsv1.Deployment, pods []*corev1.Pod) error {
-	orphan := slices.Contains(d.Finalizers, metav1.FinalizerOrphanDependents)
+// finalize does the garbage collector's part for an owner that is deleted with
+// a finalizer: foreground waits for the Pods, orphan sets them free. update
+// writes the owner.
+func (r *Runner) finalize(ctx context.Context, owner metav1.Object, pods []*corev1.Pod, update func(context.Context) error) error {
+	orphan := slices.Contains(owner.GetFinalizers(), metav1.FinalizerOrphanDependents)
 	for _, pod := range pods {
 		if orphan {
-			pod.OwnerReferences = slices.DeleteFunc(pod.OwnerReferences, func(o metav1.OwnerReference) bool { return o.UID == d.UID })
+			pod.OwnerReferences = slices.DeleteFunc(pod.OwnerReferences, func(o metav1.OwnerReference) bool { return o.UID == owner.GetUID() })
 			if _, err := r.client.CoreV1().Pods(pod.Namespace).Update(ctx, pod, metav1.UpdateOptions{}); err != nil {
 				return fmt.Errorf("orphan pod %s/%s: %w", pod.Namespace, pod.Name, err)
 			}
@@ -112,16 +116,16 @@ func (r *Runner) finalize(ctx context.Context, d *appsv1.Deployment, pods []*cor
 	if len(pods) > 0 && !orphan {
 		return nil // each Pod's end brings us back
 	}
-	kept := slices.DeleteFunc(slices.Clone(d.Finalizers), func(f string) bool {
+	before := owner.GetFinalizers()
+	kept := slices.DeleteFunc(slices.Clone(before), func(f string) bool {
 		return f == metav1.FinalizerOrphanDependents || f == metav1.FinalizerDeleteDependents
 	})
-	if len(kept) == len(d.Finalizers) {
+	if len(kept) == len(before) {
 		return nil
 	}
-	d.Finalizers = kept
-	_, err := r.client.AppsV1().Deployments(d.Namespace).Update(ctx, d, metav1.UpdateOptions{})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("finalize deployment %s/%s: %w", d.Namespace, d.Name, err)
+	owner.SetFinalizers(kept)
+	if err := update(ctx); err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("finalize %s: %w", nameOf(owner), err)
 	}
 	return nil
 }
@@ -133,17 +137,4 @@ func (r *Runner) podsOf(owner metav1.Object) []*corev1.Pod {
 		return nil // a cache never returns one
 	}
 	return slices.DeleteFunc(all, func(p *corev1.Pod) bool { return !metav1.IsControlledBy(p, owner) })
-}
-
-// resolveOwner reads the answer to "is the Pod's controller still there?".
-func resolveOwner(found *appsv1.Deployment, ref *metav1.OwnerReference, err error) (*appsv1.Deployment, bool, error) {
-	switch {
-	case apierrors.IsNotFound(err):
-		return nil, true, nil
-	case err != nil:
-		return nil, false, fmt.Errorf("get deployment %s: %w", ref.Name, err)
-	case found.UID != ref.UID:
-		return nil, true, nil
-	}
-	return found, false, nil
 }

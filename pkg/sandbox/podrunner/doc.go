@@ -21,7 +21,7 @@
 //     process has run for 60 s. (A kubelet: 10 s to 5 min.)
 //   - A ServiceAccount's token is asked for 24 hours and renewed in its file
 //     after 12; client-go reads the file again every minute.
-//   - Limits, requests, volumes, init containers, liveness and startup probes
+//   - Limits, requests, volumes, lifecycle hooks, probes by command, envFrom
 //     and valueFrom other than fieldRef are ignored, and an event says so once
 //     per Pod.
 //   - A fault annotation is level-triggered: it holds again after a restart, and

@@ -10,6 +10,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/rand"
 )
 
@@ -33,8 +34,9 @@ type step struct {
 }
 
 // plan decides the next step towards replicas Pods of template hash. A changed
-// template replaces Pods one by one: one above replicas is made, and a ready old
-// one goes only while replicas others are ready. Recreate deletes all old first.
+// template replaces Pods within maxSurge above replicas and maxUnavailable below:
+// a ready old one goes only while enough others are ready. Recreate deletes all
+// old first.
 func plan(d *appsv1.Deployment, hash string, pods []*corev1.Pod) step {
 	replicas := int(*d.Spec.Replicas)
 	var current, old []*corev1.Pod
@@ -51,9 +53,10 @@ func plan(d *appsv1.Deployment, hash string, pods []*corev1.Pod) step {
 		return step{delete: old}
 	}
 	var s step
+	surge, unavailable := bounds(d)
 	limit := replicas
 	if len(old) > 0 && replicas > 0 {
-		limit++
+		limit += surge
 	}
 	s.create = max(0, min(replicas-len(current), limit-len(current)-len(old)))
 	expendable(current)
@@ -65,7 +68,7 @@ func plan(d *appsv1.Deployment, hash string, pods []*corev1.Pod) step {
 	ready := countReady(current) + countReady(old)
 	for _, p := range old {
 		if isReady(p) {
-			if ready <= replicas {
+			if ready <= replicas-unavailable {
 				break
 			}
 			ready--
@@ -73,6 +76,28 @@ func plan(d *appsv1.Deployment, hash string, pods []*corev1.Pod) step {
 		s.delete = append(s.delete, p)
 	}
 	return s
+}
+
+// bounds are maxSurge and maxUnavailable in Pods, not both 0, by the API's
+// rounding and default of a quarter each.
+func bounds(d *appsv1.Deployment) (surge, unavailable int) {
+	quarter := intstr.FromString("25%")
+	u := d.Spec.Strategy.RollingUpdate
+	if u == nil {
+		u = &appsv1.RollingUpdateDeployment{}
+	}
+	scaled := func(value *intstr.IntOrString, up bool) int {
+		n, err := intstr.GetScaledValueFromIntOrPercent(intstr.ValueOrDefault(value, quarter), int(*d.Spec.Replicas), up)
+		if err != nil {
+			return 0 // the API server lets none of these in
+		}
+		return n
+	}
+	surge, unavailable = scaled(u.MaxSurge, true), scaled(u.MaxUnavailable, false)
+	if surge == 0 && unavailable == 0 {
+		unavailable = 1
+	}
+	return surge, unavailable
 }
 
 // expendable sorts Pods so that those to lose first come first: not ready

@@ -10,13 +10,12 @@ import (
 	"sync"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	appslisters "k8s.io/client-go/listers/apps/v1"
+	batchlisters "k8s.io/client-go/listers/batch/v1"
 	corelisters "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
@@ -55,8 +54,10 @@ type Runner struct {
 	addresses   *addresses
 	pods        corelisters.PodLister
 	deployments appslisters.DeploymentLister
+	jobs        batchlisters.JobLister
 	podQueue    queue
 	deployQueue queue
+	jobQueue    queue
 
 	mu        sync.Mutex
 	instances map[types.NamespacedName]*instance
@@ -74,7 +75,7 @@ func New(o Options) (*Runner, error) {
 	return &Runner{
 		Options: o, config: o.Config, client: client, log: o.Log,
 		probes: probeClient(), addresses: newAddresses(o.N),
-		podQueue: newQueue(), deployQueue: newQueue(),
+		podQueue: newQueue(), deployQueue: newQueue(), jobQueue: newQueue(),
 		instances: map[types.NamespacedName]*instance{}, told: map[told]bool{},
 	}, nil
 }
@@ -90,8 +91,7 @@ func (r *Runner) hostIP() string { return fmt.Sprintf("127.%d.0.2", r.N) }
 // it returns. It is nil after a cancelled ctx, and an error when the Node or
 // the first lists were refused.
 func (r *Runner) Run(ctx context.Context) error {
-	defer r.podQueue.ShutDown()
-	defer r.deployQueue.ShutDown()
+	defer r.shutDown()
 	if err := r.ensureNode(ctx); err != nil {
 		return err
 	}
@@ -115,6 +115,7 @@ func (r *Runner) Run(ctx context.Context) error {
 		workers.Go(func() { r.work(ctx, r.podQueue, r.reconcilePod) })
 	}
 	workers.Go(func() { r.work(ctx, r.deployQueue, r.reconcileDeployment) })
+	workers.Go(func() { r.work(ctx, r.jobQueue, r.reconcileJob) })
 	var kubelet error
 	if r.KubeletTLS != nil {
 		kubelet = r.serveKubelet(ctx)
@@ -123,31 +124,46 @@ func (r *Runner) Run(ctx context.Context) error {
 		<-ctx.Done()
 	}
 	stopWork()
-	r.podQueue.ShutDown()
-	r.deployQueue.ShutDown()
+	r.shutDown()
 	workers.Wait()
 	r.stopAll()
 	return kubelet
 }
 
-// watch wires events to queues: a Pod's also to its Deployment's, a
+func (r *Runner) shutDown() {
+	for _, q := range []queue{r.podQueue, r.deployQueue, r.jobQueue} {
+		q.ShutDown()
+	}
+}
+
+// watch wires events to queues: a Pod's also to its Deployment's or Job's, a
 // Deployment's also to its Pods' (its faults are theirs, its end is theirs).
 func (r *Runner) watch(factory informers.SharedInformerFactory) error {
-	pods, deployments := factory.Core().V1().Pods(), factory.Apps().V1().Deployments()
-	r.pods, r.deployments = pods.Lister(), deployments.Lister()
+	pods, deployments, jobs := factory.Core().V1().Pods(), factory.Apps().V1().Deployments(), factory.Batch().V1().Jobs()
+	r.pods, r.deployments, r.jobs = pods.Lister(), deployments.Lister(), jobs.Lister()
 	_, err := pods.Informer().AddEventHandler(each(func(o metav1.Object) {
 		r.podQueue.Add(nameOf(o))
-		if owner := metav1.GetControllerOf(o); owner != nil && owner.Kind == "Deployment" {
-			r.deployQueue.Add(types.NamespacedName{Namespace: o.GetNamespace(), Name: owner.Name})
+		if owner := metav1.GetControllerOf(o); owner != nil {
+			key := types.NamespacedName{Namespace: o.GetNamespace(), Name: owner.Name}
+			switch owner.Kind {
+			case "Deployment":
+				r.deployQueue.Add(key)
+			case "Job":
+				r.jobQueue.Add(key)
+			}
 		}
 	}))
-	_, err2 := deployments.Informer().AddEventHandler(each(func(o metav1.Object) {
-		r.deployQueue.Add(nameOf(o))
-		for _, pod := range r.podsOf(o) {
-			r.podQueue.Add(nameOf(pod))
-		}
-	}))
-	return errors.Join(err, err2)
+	owners := func(q queue) cache.ResourceEventHandlerFuncs {
+		return each(func(o metav1.Object) {
+			q.Add(nameOf(o))
+			for _, pod := range r.podsOf(o) {
+				r.podQueue.Add(nameOf(pod))
+			}
+		})
+	}
+	_, err2 := deployments.Informer().AddEventHandler(owners(r.deployQueue))
+	_, err3 := jobs.Informer().AddEventHandler(owners(r.jobQueue))
+	return errors.Join(err, err2, err3)
 }
 
 func each(f func(metav1.Object)) cache.ResourceEventHandlerFuncs {
@@ -195,20 +211,4 @@ func (r *Runner) stopAll() {
 	for _, i := range all {
 		i.wait()
 	}
-}
-
-// ownerOf returns the Deployment that controls a Pod; nil without one. gone
-// says that the Pod names one which no longer exists.
-func (r *Runner) ownerOf(ctx context.Context, pod *corev1.Pod) (owner *appsv1.Deployment, gone bool, err error) {
-	ref := metav1.GetControllerOf(pod)
-	if ref == nil || ref.Kind != "Deployment" {
-		return nil, false, nil
-	}
-	owner, err = r.deployments.Deployments(pod.Namespace).Get(ref.Name)
-	if err == nil && owner.UID == ref.UID {
-		return owner, false, nil
-	}
-	// The cache may be behind; what is deleted is decided on the API server's word.
-	owner, err = r.client.AppsV1().Deployments(pod.Namespace).Get(ctx, ref.Name, metav1.GetOptions{})
-	return resolveOwner(owner, ref, err)
 }
