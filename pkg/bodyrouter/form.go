@@ -39,6 +39,7 @@ type form struct {
 	head      []byte // the header block so far
 	parts     int
 
+	begun   int  // bytes of a delimiter without its CRLF seen at the content's start; -1 when it is none
 	capture bool // the part is the field "model"
 	seen    bool
 	name    []byte
@@ -165,7 +166,7 @@ func (f *form) header(b []byte, i int) int {
 }
 
 func (f *form) beginPart() {
-	f.state = inData
+	f.state, f.begun = inData, 0
 	part, ok := parsePart(string(f.head))
 	switch {
 	case !ok:
@@ -183,7 +184,10 @@ func (f *form) beginPart() {
 // data looks for the delimiter, whose only carriage return is its first byte.
 func (f *form) data(b []byte, i int) int {
 	for i < len(b) && f.state == inData && f.err == nil {
-		if f.matched == 0 && !f.capture {
+		switch {
+		case f.begun >= 0:
+			f.beginContent(b[i])
+		case f.matched == 0 && !f.capture:
 			next := bytes.IndexByte(b[i:], '\r')
 			if next < 0 {
 				return len(b)
@@ -206,6 +210,19 @@ func (f *form) data(b []byte, i int) int {
 		}
 	}
 	return i
+}
+
+// beginContent refuses a delimiter right after a part's header: the CRLF before
+// it belongs to the header, so some readers see a delimiter and some do not.
+func (f *form) beginContent(c byte) {
+	bare := f.delimiter[2:]
+	if c != bare[f.begun] {
+		f.begun = -1
+		return
+	}
+	if f.begun++; f.begun == len(bare) {
+		f.fail(reasonForm, "a part of the form starts with a boundary")
+	}
 }
 
 // content takes a byte of the name. A false start of a delimiter holds a line
