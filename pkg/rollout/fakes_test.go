@@ -18,25 +18,33 @@ type crash struct{}
 // world is the cluster: it outlives the processes that work on it, and checks
 // the ceiling after every write.
 type world struct {
-	t        *testing.T
-	now      time.Time
-	share    rollout.Goal // Baseline, or percent
-	stamp    string
-	accepted bool
-	record   []byte
-	shares   []rollout.Goal // every share ever written
-	calls    int
-	dieAt    int  // the call to die at, 0 for never
-	dieAfter bool // die after the call took effect
-	fail     func(call string) error
-	canary   func(w *world) rollout.Arm
-	looks    int
-	asked    []rollout.Request
-	onLook   func(w *world)
+	t           *testing.T
+	now         time.Time
+	share       rollout.Goal // Baseline, or percent
+	stamp       string
+	accepted    bool
+	record      []byte
+	shares      []rollout.Goal // every share ever written
+	calls       int
+	dieAt       int  // the call to die at, 0 for never
+	dieAfter    bool // die after the call took effect
+	fail        func(call string) error
+	canary      func(w *world) rollout.Arm
+	looks       int
+	stableReady int
+	asked       []rollout.Request
+	foreign     bool         // somebody else writes the share: not ours to judge
+	last        rollout.Goal // the share the watcher saw last
+	loseAt      int          // the call whose answer is lost, 0 for none
+	plan        rollout.Plan
+	highest     int  // ceiling of the present run, as the watcher saw it
+	down        bool // the watcher saw RollingBack in the present run
+	run         string
+	onLook      func(w *world)
 }
 
 func newWorld(t *testing.T) *world {
-	return &world{t: t, now: time.Unix(1_700_000_000, 0), share: rollout.Baseline, accepted: true}
+	return &world{plan: plan(), stableReady: 2, t: t, now: time.Unix(1_700_000_000, 0), share: rollout.Baseline, accepted: true}
 }
 
 // call counts one call to the cluster, and dies or fails where it was told to.
@@ -51,8 +59,12 @@ func (w *world) call(name string, effect func() error) error {
 		}
 	}
 	err := effect()
+	w.watch()
 	if w.calls == w.dieAt {
 		panic(crash{})
+	}
+	if w.calls == w.loseAt {
+		return errDown
 	}
 	return err
 }
@@ -67,16 +79,36 @@ func (w *world) stored() rollout.Record {
 	return r
 }
 
-// write changes the share and holds the promise against it.
+// write changes the share.
 func (w *world) write(goal rollout.Goal) {
 	w.share = goal
 	w.shares = append(w.shares, goal)
-	if r := w.stored(); int(goal) > r.Ceiling {
-		w.t.Errorf("call %d: share %v was written over the recorded ceiling of %d%%", w.calls, goal, r.Ceiling)
+}
+
+// watch is the independent watcher: after every call it holds journal and
+// share against the promise, at every prefix of what happened.
+func (w *world) watch() {
+	r := w.stored()
+	if r.Run != w.run {
+		w.run, w.highest, w.down = r.Run, 0, false
 	}
-	if r := w.stored(); r.Phase == rollout.RollingBack && goal != rollout.Baseline {
-		w.t.Errorf("call %d: share rose to %v while rolling back", w.calls, goal)
+	switch {
+	case w.foreign:
+	case int(w.share) > r.Ceiling:
+		w.t.Errorf("call %d: share %v is over the recorded ceiling of %d%%", w.calls, w.share, r.Ceiling)
+	case r.Ceiling < w.highest:
+		w.t.Errorf("call %d: the ceiling fell from %d%% to %d%%", w.calls, w.highest, r.Ceiling)
+	case w.down && r.Phase != rollout.RollingBack && r.Phase != rollout.RolledBack:
+		w.t.Errorf("call %d: phase %s after RollingBack", w.calls, r.Phase)
+	case r.Phase == rollout.RolledBack && w.share != rollout.Baseline && r.Run != "":
+		w.t.Errorf("call %d: RolledBack is recorded while the share is %v", w.calls, w.share)
+	case int(r.Goal) > r.Ceiling:
+		w.t.Errorf("call %d: goal %s over the ceiling of %d%%", w.calls, r.Goal, r.Ceiling)
+	case w.down && w.share > w.last:
+		w.t.Errorf("call %d: share rose to %v while rolling back", w.calls, w.share)
 	}
+	w.highest, w.last = r.Ceiling, w.share
+	w.down = w.down || r.Phase == rollout.RollingBack
 }
 
 // process is one process's view of the world: it holds a stamp.
@@ -160,7 +192,9 @@ func (p *process) Look(context.Context) rollout.Sample {
 	if p.canary != nil {
 		canary = p.canary(p.world)
 	}
-	return rollout.Sample{Stable: healthy(100), Canary: canary}
+	stable := healthy(100)
+	stable.Ready = p.stableReady
+	return rollout.Sample{Stable: stable, Canary: canary}
 }
 
 // Now and Wait are the world's clock.
@@ -202,13 +236,13 @@ func start(t *testing.T, w *world, run string) rollout.State {
 	r := w.stored()
 	if r.Run == "" || r.Phase.Finished() {
 		r = rollout.Record{
-			Format: rollout.RecordFormat, Run: run, Epoch: r.Epoch, Plan: plan(), Baseline: json.RawMessage(`{}`),
+			Format: rollout.RecordFormat, Run: run, Epoch: r.Epoch, Plan: w.plan, StableReady: 2, Baseline: json.RawMessage(`{}`),
 			Phase: rollout.Ready, Goal: rollout.Baseline, From: rollout.Baseline, Started: w.now, Updated: w.now,
 		}
 	}
 	r.Epoch++
 	r.Holder = run
-	return rollout.Begin(r, judge(t, r.Gates))
+	return rollout.Begin(r, judge(t, w.plan, r.Gates))
 }
 
 // startAbort is what `canary abort` does before the loop.
@@ -220,7 +254,7 @@ func startAbort(t *testing.T, w *world) rollout.State {
 	return rollout.Begin(r, nil)
 }
 
-func judge(t *testing.T, recorded []byte) rollout.Gates {
+func judge(t *testing.T, plan rollout.Plan, recorded []byte) rollout.Gates {
 	t.Helper()
 	expr, err := gate.Parse("errors < 1%")
 	if err != nil {
@@ -230,7 +264,7 @@ func judge(t *testing.T, recorded []byte) rollout.Gates {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g, err := rollout.NewGates(plan(), []gate.Bound{bound}, [][]float64{nil}, recorded)
+	g, err := rollout.NewGates(plan, []gate.Bound{bound}, [][]float64{nil}, recorded)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -107,7 +107,7 @@ func TestWhatEndsARun(t *testing.T) {
 			setUp: func(w *world, _ context.CancelFunc) {
 				w.onLook = func(w *world) {
 					if w.looks == 6 {
-						w.share = 40
+						w.share, w.foreign = 40, true
 					}
 				}
 			},
@@ -210,65 +210,5 @@ func TestAProcessThatSleptHasNotBaked(t *testing.T) {
 	}
 	if looks := baking; looks < 10 {
 		t.Errorf("the first step passed after %d looks; the hour asleep was counted as bake time", looks)
-	}
-}
-
-// TestCrashAtEveryCall kills the process before and after every call it makes
-// to the cluster, in a promoted and in a failing run; then either a new run of
-// the same plan or an abort must bring the targets to the goal or the baseline.
-func TestCrashAtEveryCall(t *testing.T) {
-	t.Parallel()
-	bad := func(w *world) rollout.Arm {
-		if w.share == 100 {
-			return arm(100, 50)
-		}
-		return healthy(100)
-	}
-	for name, canary := range map[string]func(*world) rollout.Arm{"healthy canary": nil, "canary that fails at 100%": bad} {
-		for _, then := range []string{"run", "abort"} {
-			for _, after := range []bool{false, true} {
-				t.Run(name+", then "+then+map[bool]string{false: ", call lost", true: ", answer lost"}[after], func(t *testing.T) {
-					t.Parallel()
-					for dieAt := 1; ; dieAt++ {
-						w := newWorld(t)
-						w.canary, w.dieAt, w.dieAfter = canary, dieAt, after
-						_, died := w.live(t.Context(), start(t, w, "first"))
-						if !died {
-							if dieAt < 10 {
-								t.Fatalf("the run made only %d calls", dieAt)
-							}
-							return
-						}
-						recover1(t, w, then)
-					}
-				})
-			}
-		}
-	}
-}
-
-// recover1 is the next process after a crash.
-func recover1(t *testing.T, w *world, then string) {
-	t.Helper()
-	dieAt, calls := w.dieAt, w.calls
-	w.dieAt = 0
-	want := rollout.Goal(100)
-	if w.canary != nil {
-		want = rollout.Baseline
-	}
-	finished := w.stored().Phase.Finished()
-	if then == "abort" && w.stored().Run != "" && !finished {
-		want = rollout.Baseline
-		if result, _ := w.live(t.Context(), startAbort(t, w)); result.Outcome != rollout.Returned {
-			t.Errorf("died at call %d of %d: abort ended %s: %s", dieAt, calls, result.Outcome, result.Why)
-		}
-	} else if !finished {
-		result, _ := w.live(t.Context(), start(t, w, "second"))
-		if result.Outcome != rollout.Done && result.Outcome != rollout.FailedGate {
-			t.Errorf("died at call %d: the new run ended %s: %s", dieAt, result.Outcome, result.Why)
-		}
-	}
-	if w.share != want {
-		t.Errorf("died at call %d: share is %v, want %v", dieAt, w.share, want)
 	}
 }
