@@ -1,10 +1,12 @@
 package bodyrouter
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -178,6 +180,42 @@ infer_body_router_rejections_total{code="400",reason="json_syntax"} 1
 		"infer_body_router_requests_total", "infer_body_router_rejections_total")
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+func TestAMillionNamesAreOneSeries(t *testing.T) {
+	t.Parallel()
+	h, _ := newHandler(PassMissing)
+	for i := range 1_000_000 {
+		r := &request{handler: h, outcome: outcomeRouted, model: "m" + strconv.Itoa(i)}
+		r.Close(extproc.Outcome{})
+	}
+	if n := testutil.CollectAndCount(h.Metrics.requests); n != 1 {
+		t.Errorf("%d series", n)
+	}
+}
+
+func TestLogsHoldNoBodiesAndQuoteNames(t *testing.T) {
+	t.Parallel()
+	var text bytes.Buffer
+	h, _ := newHandler(PassMissing)
+	h.Log = slog.New(slog.NewTextHandler(&text, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	long := strings.Repeat("n", 253)
+	for _, body := range []string{
+		`{"model":"` + long + `","p":"CANARY"}`, `{"model":"a=\"b","p":"CANARY"}`, `{"CANARY":`, `{"model":"CANARY\n"}`,
+		`{"model":"m","model":"CANARY"}`, `["CANARY"]`, "CANARY",
+	} {
+		route(h, body, "authorization", "Bearer CANARY", "content-type", "application/json")
+		route(h, body, "authorization", "Bearer CANARY", "content-type", "multipart/form-data; boundary=CANARY")
+	}
+	got := text.String()
+	if strings.Contains(got, "CANARY") || strings.Contains(got, long[:129]) {
+		t.Errorf("a log line tells too much:\n%s", got)
+	}
+	for _, want := range []string{long[:128], `(253 bytes)`, `a=`, "reason=model_duplicate"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %s in\n%s", want, got)
+		}
 	}
 }
 

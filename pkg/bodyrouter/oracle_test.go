@@ -114,7 +114,12 @@ func agree(t *testing.T, body []byte, cut int) {
 
 func TestScannerAgreesWithEncodingJSON(t *testing.T) {
 	t.Parallel()
-	const documents = 20_000
+	differ(t, 20_000)
+}
+
+// differ compares scanner and oracle on generated documents.
+func differ(t *testing.T, documents int) {
+	t.Helper()
 	random := rand.New(rand.NewPCG(5, 8259))
 	accepted, named := 0, 0
 	for range documents {

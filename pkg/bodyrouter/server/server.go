@@ -41,8 +41,8 @@ func Main(ctx context.Context, args []string, stderr io.Writer) error {
 }
 
 // memoryLimit is where the garbage collector starts to work harder, in bytes: the
-// bodies, and a tenth for the program and what surrounds them.
-func memoryLimit(bodies int64) int64 { return bodies + max(bodies/10, 32<<20) }
+// bodies, and a sixteenth for the program and what surrounds them.
+func memoryLimit(bodies int64) int64 { return bodies + max(bodies/16, 32<<20) }
 
 // run serves. started sees the server once its sockets are open.
 func run(ctx context.Context, o *options, stderr io.Writer, started func(*extproc.Server)) error {

@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"context"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -21,28 +22,80 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func noEnv(string) string { return "" }
 
-// What the reference's charts and manifests pass.
-func TestArgumentsOfTheReferenceAreAccepted(t *testing.T) {
-	t.Parallel()
-	tests := map[string]struct {
-		args        []string
-		meaningless []string
-	}{
-		"chart v1.0":        {[]string{"--streaming", "--v", "3"}, []string{"--streaming"}},
-		"manifest v1.0":     {[]string{"-streaming", "-v", "3", "-grpc-port=9004"}, []string{"--streaming"}},
-		"chart v1.3":        {[]string{"--streaming", "--v=5", "--secure-serving=false"}, []string{"--streaming"}},
-		"chart v1.5":        {[]string{"--tracing=false", "--v", "3", "--plugin", "a:b", "--plugin", "c:d:{}", "--metrics-endpoint-auth=true"}, []string{"--metrics-endpoint-auth", "--plugin", "--tracing"}},
-		"benchmark":         {[]string{"--secure-serving=false", "--metrics-endpoint-auth=false", "--tracing=false", "--streaming"}, []string{"--metrics-endpoint-auth", "--streaming", "--tracing"}},
-		"ports and logging": {[]string{"--grpc-port=1", "--grpc-health-port=2", "--metrics-port=3", "--zap-encoder=json", "--zap-log-level=4", "--log-level", "error"}, []string{"--log-level", "--zap-encoder", "--zap-log-level"}},
+// chart is what one release of the reference passes. Sources, all in
+// kubernetes-sigs/gateway-api-inference-extension: config/charts/body-based-routing
+// (templates/bbr.yaml, values.yaml), config/manifests/bbr, pkg/bbr/server options.
+type chart struct {
+	args        []string
+	meaningless []string
+}
+
+func charts() map[string]chart {
+	plugins := []string{
+		"--plugin", `body-field-to-header:model-extractor:{"fieldName":"model","headerName":"X-Gateway-Model-Name"}`,
+		"--plugin", "base-model-to-header:base-model-mapper",
 	}
-	for name, tt := range tests {
+	return map[string]chart{
+		"chart v1.0: a log level":            {[]string{"--streaming", "--log-level", "error"}, []string{"--log-level", "--streaming"}},
+		"chart v1.0: a verbosity":            {[]string{"--streaming", "--v", "3"}, []string{"--streaming"}},
+		"manifest v1.0: one dash":            {[]string{"-streaming", "-v", "3", "-grpc-port=9004"}, []string{"--streaming"}},
+		"chart v1.4: flags joined":           {[]string{"--streaming", "--v=5", "--secure-serving=false"}, []string{"--streaming"}},
+		"chart v1.5: plugins and tracing":    {slices.Concat([]string{"--streaming", "--v", "3"}, plugins, []string{"--tracing=false"}), []string{"--plugin", "--streaming", "--tracing"}},
+		"runner v1.5: pprof and page auth":   {[]string{"--tracing=true", "--enable-pprof=false", "--metrics-endpoint-auth=true"}, []string{"--enable-pprof", "--metrics-endpoint-auth", "--tracing"}},
+		"benchmark v1.5":                     {[]string{"--secure-serving=false", "--metrics-endpoint-auth=false", "--tracing=false", "--streaming"}, []string{"--metrics-endpoint-auth", "--streaming", "--tracing"}},
+		"runner v1.5: ports and zap's flags": {[]string{"--grpc-port=9004", "--grpc-health-port=9005", "--metrics-port=9090", "--zap-encoder=json", "--zap-log-level=4"}, []string{"--zap-encoder", "--zap-log-level"}},
+	}
+}
+
+func TestChartsOfTheReferenceReachReadiness(t *testing.T) {
+	t.Parallel()
+	for name, c := range charts() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			o, err := parse(tt.args, &bytes.Buffer{}, noEnv)
-			if err != nil || !slices.Equal(o.meaningless, tt.meaningless) {
-				t.Errorf("got %+v, %v", o, err)
+			o, err := parse(c.args, &bytes.Buffer{}, noEnv)
+			if err != nil || !slices.Equal(o.meaningless, c.meaningless) {
+				t.Fatalf("got %+v, %v", o, err)
 			}
+			if s := o.serving; s.GRPCPort != 9004 || s.HealthPort != 9005 || s.MetricsPort != 9090 {
+				t.Errorf("ports %d, %d, %d", s.GRPCPort, s.HealthPort, s.MetricsPort)
+			}
+			o.serving.BindAddress, o.serving.GRPCPort, o.serving.HealthPort, o.serving.MetricsPort, o.serving.DrainWindow = "127.0.0.1", 0, 0, 0, 0
+			becomesReady(t, o)
 		})
+	}
+}
+
+// becomesReady starts the server and asks what charts and gateways probe: gRPC
+// health in plain text, with the names they use, and the metrics page.
+func becomesReady(t *testing.T, o *options) {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	servers, done := make(chan *extproc.Server, 1), make(chan error, 1)
+	go func() { done <- run(ctx, o, &bytes.Buffer{}, func(s *extproc.Server) { servers <- s }) }()
+	_, health, page := (<-servers).Addresses()
+	conn, err := grpc.NewClient("passthrough:///"+health, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, service := range []string{"", "envoy.service.ext_proc.v3.ExternalProcessor", "inference-extension"} {
+		r, err := healthv1.NewHealthClient(conn).Check(ctx, &healthv1.HealthCheckRequest{Service: service})
+		if err != nil || r.GetStatus() != healthv1.HealthCheckResponse_SERVING {
+			t.Errorf("health of %q: %v, %v", service, r, err)
+		}
+	}
+	for _, path := range []string{"/metrics", "/readyz"} {
+		r, err := http.Get("http://" + page + path)
+		if err != nil || r.StatusCode != http.StatusOK {
+			t.Errorf("%s: %v, %v", path, r, err)
+			continue
+		}
+		_ = r.Body.Close()
+	}
+	_ = conn.Close()
+	http.DefaultClient.CloseIdleConnections()
+	stop()
+	if err := <-done; err != nil {
+		t.Errorf("ended with %v", err)
 	}
 }
 

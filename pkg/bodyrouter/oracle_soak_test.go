@@ -1,0 +1,8 @@
+//go:build soak
+
+package bodyrouter
+
+import "testing"
+
+// go test -tags soak -run Soak ./pkg/bodyrouter
+func TestSoakScannerAgreesWithEncodingJSON(t *testing.T) { differ(t, 1_000_000) }
