@@ -14,6 +14,7 @@ import (
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/assets"
 	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/controlplane"
+	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/gateway/translate"
 	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/gateway/xds"
 	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/podrunner"
 	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/process"
@@ -21,13 +22,17 @@ import (
 
 // Options says which sandbox to run.
 type Options struct {
-	Name       string                                       // see CheckName
-	Home       Home                                         // where its state folder goes
-	Executable string                                       // the multi-call binary: body router, picker, simulator
-	Images     podrunner.Images                             // rows of the image table of the user's own
-	PickerMode xds.PickerMode                               // xds.PickerBuffered by default
-	Progress   func(format string, args ...any)             // what is being done, a line each; may be nil
-	Ready      func(ctx context.Context, state State) error // called once everything answers; may be nil
+	Name       string // see CheckName
+	Home       Home   // where its state folder goes
+	Executable string // the multi-call binary: body router, picker, simulator
+
+	Images           podrunner.Images  // rows of the image table of the user's own
+	PickerMode       xds.PickerMode    // xds.PickerBuffered by default
+	Defects          translate.Defects // wrongs of real gateways
+	ProvisionPickers bool              // as gateway.Options has it
+
+	Progress func(format string, args ...any)             // what is being done, a line each; may be nil
+	Ready    func(ctx context.Context, state State) error // called once everything answers; may be nil
 }
 
 // supervisor is one run.
@@ -140,7 +145,7 @@ func (s *supervisor) prepareAPI(ctx context.Context) error {
 		return err
 	}
 	var documents [][]byte
-	for _, name := range []string{assets.GatewayAPICRDs, assets.InferencePoolCRDs} {
+	for _, name := range assets.Definitions() {
 		text, err := os.ReadFile(s.paths[name])
 		if err != nil {
 			return fmt.Errorf("read %s: %w", name, err)

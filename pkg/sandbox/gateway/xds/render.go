@@ -84,11 +84,11 @@ func Render(ir translate.IR, settings Settings) (*Snapshot, error) {
 	for _, b := range ir.Backends {
 		r.backends[b.Name] = b
 		clusters = append(clusters, r.backendCluster(b))
-		snapshot.add(endpointType, loadAssignment(b.Name, b.Endpoints))
+		snapshot.add(endpointType, loadAssignment(clusterName(b), b.Endpoints))
 		// Two backends may share a picker: one pool under two policies.
-		if b.Picker != nil && snapshot.resources[endpointType][b.Picker.Name] == nil {
+		if b.Picker != nil && snapshot.resources[endpointType][pickerClusterName(*b.Picker)] == nil {
 			clusters = append(clusters, r.pickerCluster(*b.Picker))
-			snapshot.add(endpointType, loadAssignment(b.Picker.Name, b.Picker.Endpoints))
+			snapshot.add(endpointType, loadAssignment(pickerClusterName(*b.Picker), b.Picker.Endpoints))
 		}
 	}
 	snapshot.add(clusterType, clusters...)

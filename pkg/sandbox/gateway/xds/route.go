@@ -63,7 +63,7 @@ func (r *renderer) route(route translate.Route, limit uint32) *routev3.Route {
 		// Answers may stream for a day; only an HTTPRoute sets a limit.
 		Timeout:                     durationpb.New(route.Timeout),
 		ClusterNotFoundResponseCode: routev3.RouteAction_INTERNAL_SERVER_ERROR,
-		RequestMirrorPolicies:       mirrors(route.Mirrors),
+		RequestMirrorPolicies:       r.mirrors(route.Mirrors),
 		RetryPolicy:                 retryPolicy(route.Retry, route.BackendTimeout),
 	}
 	rewrite(action, route.Rewrite, route.Match)
@@ -83,7 +83,7 @@ func (r *renderer) member(m translate.Member) *routev3.WeightedCluster_ClusterWe
 	if !known {
 		return out
 	}
-	out.Name = backend.Name
+	out.Name = clusterName(backend)
 	if m.Host != "" {
 		out.HostRewriteSpecifier = &routev3.WeightedCluster_ClusterWeight_HostRewriteLiteral{HostRewriteLiteral: m.Host}
 	}
@@ -91,7 +91,7 @@ func (r *renderer) member(m translate.Member) *routev3.WeightedCluster_ClusterWe
 		out.TypedPerFilterConfig = map[string]*anypb.Any{
 			filterPicker: r.pack(&procv3.ExtProcPerRoute{Override: &procv3.ExtProcPerRoute_Overrides{
 				Overrides: &procv3.ExtProcOverrides{
-					GrpcService:      grpcService(p.Name, p.Authority),
+					GrpcService:      grpcService(pickerClusterName(*p), p.Authority),
 					FailureModeAllow: wrapperspb.Bool(p.FailOpen),
 					ProcessingMode:   pickerModeOf(r.settings.PickerMode),
 				},

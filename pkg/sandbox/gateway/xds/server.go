@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -21,6 +22,8 @@ import (
 const (
 	// maxSocketPath is sun_path of sockaddr_un less its final NUL (unix(7)).
 	maxSocketPath = 107
+	// maxWords bounds, in bytes, what a condition quotes of Envoy's words.
+	maxWords = 1000
 	// linger is how long a cluster stays after the last route to it is gone:
 	// a request keeps the routes it started with.
 	linger = time.Minute
@@ -36,6 +39,19 @@ type RefusedError struct {
 
 func (e *RefusedError) Error() string {
 	return fmt.Sprintf("push Envoy configuration %s: refused: %s", e.Version, e.Message)
+}
+
+// inShort is Envoy's words without the resource that it quotes before them.
+func inShort(words string) string {
+	const verdict = "Proto constraint validation failed"
+	if _, after, found := strings.Cut(words, verdict); found {
+		words = verdict + after
+	}
+	words = strings.TrimSpace(words)
+	if len(words) > maxWords { // what is wrong comes last
+		words = "…" + strings.ToValidUTF8(words[len(words)-maxWords:], "")
+	}
+	return words
 }
 
 // node is the one Envoy that is served, whatever it calls itself.
@@ -176,7 +192,7 @@ func (s *Server) offer(ctx context.Context, snapshot *Snapshot) error {
 	for {
 		acknowledged, refusal, changed := s.tracker.state(cached, snapshot.Version)
 		if refusal != "" {
-			return &RefusedError{Version: snapshot.Version, Message: refusal}
+			return &RefusedError{Version: snapshot.Version, Message: inShort(refusal)}
 		}
 		if acknowledged {
 			return nil
