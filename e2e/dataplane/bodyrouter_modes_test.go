@@ -1,0 +1,140 @@
+package dataplane
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kubectl-infer/kubectl-infer/pkg/header"
+)
+
+func TestBodyRouterAndPickerInOneChainKeepEveryByte(t *testing.T) {
+	t.Parallel()
+	sizes := []int{23, 100, 6 << 10, 16 << 10, 61_999, 62_000, 62_001, 64 << 10, 256 << 10, 1 << 20, 5 << 20, 19 << 20}
+	u := startUpstream(t)
+	router := startBodyRouter(t, false)
+	picker := startProgramPicker(t, u)
+	for _, routerMode := range []string{modeBuffered, modeFullDuplex} {
+		for _, pickerMode := range []string{modeBuffered, modeFullDuplex} {
+			t.Run("router "+routerMode+", picker "+pickerMode, func(t *testing.T) {
+				t.Parallel()
+				g := startChain(t, chain{
+					Routers: addresses(router), RouterMode: routerMode, Picker: picker, PickerMode: pickerMode,
+					Models: []modelRoute{{"m", u.address}, {"", u.address}},
+				})
+				for _, size := range []int{1, 2, 22} {
+					wantWhole(t, g, bytes.Repeat([]byte("x"), size), "text/plain", "")
+				}
+				for _, size := range sizes {
+					wantWhole(t, g, chatOf(size), "application/json", "m")
+				}
+			})
+		}
+	}
+}
+
+// wantWhole sends a body with a length and in chunks.
+func wantWhole(t *testing.T, g *proxied, body []byte, contentType, model string) {
+	t.Helper()
+	sum := sha256.Sum256(body)
+	for framing, reader := range map[string]io.Reader{
+		"content-length": bytes.NewReader(body), "chunked": unsized{bytes.NewReader(body)},
+	} {
+		got, err := g.send(g.request(http.MethodPost, contentType, reader))
+		if err != nil {
+			t.Errorf("%d bytes, %s: %v", len(body), framing, err)
+			continue
+		}
+		if got.code != http.StatusOK || got.echo.Length != len(body) || got.echo.SHA256 != hex.EncodeToString(sum[:]) ||
+			got.echo.Headers.Get(header.ModelName) != model {
+			t.Errorf("%d bytes, %s: got %d with %d bytes, model %q", len(body), framing, got.code, got.echo.Length, got.echo.Headers.Get(header.ModelName))
+		}
+	}
+}
+
+// An upgrade has no end to wait for: the body router answers it at its headers.
+// With BUFFERED, Envoy 1.40 itself never lets an upgrade pass (envoyproxy/envoy
+// issue 47081), whatever it is answered.
+func TestAnUpgradePassesInFullDuplex(t *testing.T) {
+	t.Parallel()
+	l := listen(t)
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			if request, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+				fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX-Saw: %q\r\n\r\n", request.Header.Get(header.ModelName))
+			}
+			_ = conn.Close()
+		}
+	}()
+	g := startChain(t, chain{
+		Routers: addresses(startBodyRouter(t, false)), RouterMode: modeFullDuplex,
+		Models: []modelRoute{{"secret", freeAddress(t)}, {"", addressOf(l)}},
+	})
+	conn, err := net.Dial("tcp", g.chain.Listener.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX-Gateway-Model-Name: secret\r\n\r\n")
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusSwitchingProtocols || response.Header.Get("X-Saw") != `""` {
+		t.Errorf("got %s, the server saw %s", response.Status, response.Header.Get("X-Saw"))
+	}
+}
+
+func TestHeadTrailersAndResets(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{modeBuffered, modeFullDuplex} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			u, router := startUpstream(t), startChild(t, "--body-idle-timeout=300ms")
+			g := startChain(t, chain{Routers: addresses(router.address), RouterMode: mode, Models: []modelRoute{{"m", u.address}, {"", u.address}}})
+			if got, err := g.send(g.request(http.MethodHead, "", nil)); err != nil || got.code != http.StatusOK {
+				t.Errorf("HEAD: got %d, %v", got.code, err)
+			}
+			request := g.request(http.MethodPost, "application/json", unsized{strings.NewReader(chat)})
+			request.Trailer = http.Header{"X-Checksum": {"1"}}
+			if got, err := g.send(request); err != nil || got.code != http.StatusOK || got.echo.Headers.Get(header.ModelName) != "qwen" || got.echo.Length != len(chat) {
+				t.Errorf("trailers: got %+v, %v", got, err)
+			}
+			stalled, feed := io.Pipe()
+			ctx, reset := context.WithCancel(t.Context())
+			done := make(chan int, 1)
+			go func() {
+				got, _ := g.send(g.request(http.MethodPost, "application/json", stalled).WithContext(ctx))
+				done <- got.code
+			}()
+			_, _ = feed.Write([]byte(`{"model":`))
+			eventually(t, "the body is reserved, or was given up", func() bool {
+				return mode == modeBuffered || router.metric(t, "body_bytes_reserved") > 0 || len(done) > 0
+			})
+			if mode == modeFullDuplex {
+				if code := <-done; code != http.StatusRequestTimeout {
+					t.Errorf("a body that pauses: got %d, want 408", code)
+				}
+			}
+			reset()
+			_ = feed.Close()
+			eventually(t, "the reset freed the body", func() bool { return router.metric(t, "body_bytes_reserved") == 0 && router.metric(t, "streams") == 0 })
+		})
+	}
+}
