@@ -121,6 +121,7 @@ func (s *Server) SetReady(ready bool, details ...string) { s.health.setReady(rea
 // Run serves until ctx ends, then drains (see the package comment) and returns
 // nil. It returns an error when a socket fails before. Call it once.
 func (s *Server) Run(ctx context.Context, metrics prometheus.Gatherer) error {
+	relaxCollector()
 	extProc, health, page := s.Addresses()
 	s.log.Info("serving", "extproc", extProc, "health", health, "metrics", page, "tls", s.opts.SecureServing)
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
