@@ -1,7 +1,7 @@
 // Command bench measures what a request costs our servers, beside a floor and a
 // peer in the same run:
 //
-//	make build && go run ./e2e/bench --suite body-router
+//	make build && e2e/peers/build.sh && go run ./e2e/bench --suite body-router
 //
 // The floor is a grpc-go ext_proc server that decides nothing (floor.go); the
 // peer is the reference implementation, built by e2e/peers. Each server is a

@@ -79,7 +79,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	all, memory, err := compete(ctx, s, o.effort, func(label string) { fmt.Fprintln(stderr, "measuring", label) })
 	if err != nil {
-		return hint.Wrap(err, "build the servers: make build && make peers")
+		return hint.Wrap(err, "build the servers: make build && e2e/peers/build.sh")
 	}
 	text := "`go run ./e2e/bench " + strings.Join(args, " ") + "`, commit " + commit(ctx) + ", " +
 		time.Now().UTC().Format(time.DateOnly) + "\n\n" + table(s, all, memory)
