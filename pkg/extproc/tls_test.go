@@ -15,6 +15,10 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+
 	"github.com/kubectl-infer/kubectl-infer/pkg/extproc"
 )
 
@@ -99,5 +103,85 @@ func TestListenNamesWhatIsWrong(t *testing.T) {
 	o.CertPath, o.BindAddress = "", "192.0.2.1"
 	if _, err := extproc.Listen(o, slog.New(slog.DiscardHandler), nil); err == nil {
 		t.Error("a foreign address was accepted")
+	}
+}
+
+// shake makes one health call with the client's configuration.
+func shake(t *testing.T, s *served, config *tls.Config) error {
+	t.Helper()
+	address, _, _ := s.Addresses()
+	config.InsecureSkipVerify, config.NextProtos = true, []string{"h2"}
+	conn, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(credentials.NewTLS(config)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	_, err = healthv1.NewHealthClient(conn).Check(t.Context(), &healthv1.HealthCheckRequest{})
+	return err
+}
+
+func TestTLSVersionsAndClients(t *testing.T) {
+	t.Parallel()
+	start := time.Now()
+	folder, clients, strangers := t.TempDir(), t.TempDir(), t.TempDir()
+	writeCert(t, folder, "server", start)
+	writeCert(t, clients, "gateway", start)
+	writeCert(t, strangers, "stranger", start)
+	load := func(folder string) []tls.Certificate {
+		pair, err := tls.LoadX509KeyPair(filepath.Join(folder, "tls.crt"), filepath.Join(folder, "tls.key"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return []tls.Certificate{pair}
+	}
+	friend, stranger := load(clients), load(strangers)
+	authorities := filepath.Join(clients, "tls.crt") // each certificate is its own authority
+	tests := map[string]struct {
+		certPath, minVersion, ca string
+		client                   *tls.Config
+		ok                       bool
+	}{
+		"certificate files want TLS 1.3":           {folder, "", "", &tls.Config{MaxVersion: tls.VersionTLS12}, false},
+		"certificate files speak TLS 1.3":          {folder, "", "", &tls.Config{}, true},
+		"certificate files with 1.2 let in":        {folder, "1.2", "", &tls.Config{MaxVersion: tls.VersionTLS12}, true},
+		"self-signed lets TLS 1.2 in":              {"", "", "", &tls.Config{MaxVersion: tls.VersionTLS12}, true},
+		"self-signed can want TLS 1.3":             {"", "1.3", "", &tls.Config{MaxVersion: tls.VersionTLS12}, false},
+		"TLS 1.1 is never let in":                  {"", "1.2", "", &tls.Config{MinVersion: tls.VersionTLS11, MaxVersion: tls.VersionTLS11}, false},
+		"a client of the authorities is let in":    {folder, "", authorities, &tls.Config{Certificates: friend}, true},
+		"a client without a certificate is not":    {folder, "", authorities, &tls.Config{}, false},
+		"a client of another authority is not":     {folder, "", authorities, &tls.Config{Certificates: stranger}, false},
+		"without authorities any client is let in": {folder, "", "", &tls.Config{Certificates: stranger}, true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := serve(t, func(o *extproc.Options) {
+				o.SecureServing, o.CertPath, o.TLSMinVersion, o.ClientCAFile = true, tt.certPath, tt.minVersion, tt.ca
+			})
+			if err := shake(t, s, tt.client.Clone()); (err == nil) != tt.ok {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+func TestClientAuthoritiesFollowTheirFile(t *testing.T) {
+	t.Parallel()
+	folder, clients, start := t.TempDir(), t.TempDir(), time.Now()
+	writeCert(t, clients, "first", start)
+	pair, err := tls.LoadX509KeyPair(filepath.Join(clients, "tls.crt"), filepath.Join(clients, "tls.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeCert(t, folder, "server", start)
+	s := serve(t, func(o *extproc.Options) {
+		o.SecureServing, o.CertPath, o.ClientCAFile = true, folder, filepath.Join(clients, "tls.crt")
+	})
+	if err := shake(t, s, &tls.Config{Certificates: []tls.Certificate{pair}}); err != nil {
+		t.Errorf("before: %v", err)
+	}
+	writeCert(t, clients, "second", start.Add(time.Second))
+	if err := shake(t, s, &tls.Config{Certificates: []tls.Certificate{pair}}); err == nil {
+		t.Error("a client of a former authority was let in")
 	}
 }
