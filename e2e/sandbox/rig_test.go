@@ -27,8 +27,9 @@ const (
 
 // cache is a cache folder of a test's own, whose assets are the machine's.
 type cache struct {
-	dir  string
-	user *syscall.Credential // runs the program; nil is us
+	dir     string
+	program string
+	user    *syscall.Credential // runs the program; nil is us
 }
 
 // newCache keeps its path short: a unix socket's is at most 108 bytes.
@@ -53,7 +54,16 @@ func newCache(t *testing.T) cache {
 	if err := os.Symlink(store.Dir, filepath.Join(dir, "kubectl-infer", "assets")); err != nil {
 		t.Fatal(err)
 	}
-	return cache{dir: dir}
+	return cache{dir: dir, program: programPath(t)}
+}
+
+func programPath(t *testing.T) string {
+	t.Helper()
+	path, err := filepath.Abs(filepath.Join(bin, program))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 func (c cache) folder(name string) string {
@@ -72,11 +82,8 @@ func (o output) String() string {
 
 func (c cache) prepare(ctx context.Context, t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
-	path, err := filepath.Abs(filepath.Join(bin, program))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(ctx, path, args...)
+	cmd := exec.CommandContext(ctx, c.program, args...)
+	cmd.Dir = c.dir
 	cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+c.dir, "HOME="+c.dir, "KUBECTL_INFER_SANDBOX=")
 	if c.user != nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.user}

@@ -28,6 +28,7 @@ func TestASandboxInUse(t *testing.T) {
 	t.Run("kubectl logs", func(t *testing.T) { logs(t, s) })
 	t.Run("kubectl exec", func(t *testing.T) { execs(t, s) })
 	t.Run("kubectl port-forward", func(t *testing.T) { forwards(t, s) })
+	t.Run("break by pool, share of Pods and target model", func(t *testing.T) { breaks(t, c, s) })
 	t.Run("nobody but the API server reaches the kubelet", func(t *testing.T) { kubeletIsClosed(t, s) })
 	t.Run("Envoy killed is shown and started again", func(t *testing.T) { envoyHeals(t, c, s) })
 }
@@ -145,6 +146,33 @@ func forwards(t *testing.T, s sandbox.State) {
 	}
 	cancel()
 	_ = forward.Wait() // it is killed
+}
+
+func breaks(t *testing.T, c cache, s sandbox.State) {
+	apply(t, s, `
+apiVersion: inference.networking.k8s.io/v1
+kind: InferencePool
+metadata: {name: servers}
+spec:
+  selector: {matchLabels: {app: server}}
+  targetPorts: [{number: 8000}]
+  endpointPickerRef: {name: none, port: {number: 9002}}
+`)
+	steps := []struct{ line, want string }{
+		{"inferencepool/servers --slow 3 --model m --share 0.5", "deployment/server is 3x slower for 50% of requests for model m (1 pods)"},
+		{"--reset inferencepool/servers", "deployment/server is healthy (1 pods)"},
+		{"deployment/server --error-rate 0.5 --pods 0.5", " fails 50% of requests (1 pods)"},
+		{"--reset deployment/server", "deployment/server is healthy (1 pods)"},
+	}
+	for _, step := range steps {
+		out := c.must(t, append([]string{"break", "--name", s.Name}, strings.Fields(step.line)...)...)
+		if !strings.Contains(out.stdout, step.want) {
+			t.Errorf("break %s: %s, want %q", step.line, out, step.want)
+		}
+	}
+	if left := mustKubectl(t, s, "get", "deployments,pods", "-o", "jsonpath={.items[*].metadata.annotations}"); strings.Contains(left, "/faults") {
+		t.Errorf("faults are left: %s", left)
+	}
 }
 
 func kubeletIsClosed(t *testing.T, s sandbox.State) {

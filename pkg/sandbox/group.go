@@ -65,17 +65,19 @@ func newChildren() *children {
 	return &children{pids: map[string]int{}, restarts: map[string]int{}}
 }
 
-// set records the pid of a child that was started.
-func (c *children) set(name string, pid int) {
+// set records the pid of a child that was started, and reports whether it had
+// been before.
+func (c *children) set(name string, pid int) (again bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, again := c.pids[name]; again {
+	if _, again = c.pids[name]; again {
 		c.restarts[name]++
 	}
 	c.pids[name] = pid
 	if c.changed != nil {
 		c.changed(maps.Clone(c.pids), maps.Clone(c.restarts))
 	}
+	return again
 }
 
 // onChange sets what is called at every change from now on, and returns what is

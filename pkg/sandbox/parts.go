@@ -17,51 +17,34 @@ import (
 const (
 	bodyRouterPort  = 9004
 	bodyRouterGrace = 500 * time.Millisecond // nobody asks it any more
-	gatewayPause    = 200 * time.Millisecond // before a gateway that ended is made anew
 	logLines        = 12
 )
 
-// recorder starts Envoy for the gateway and remembers its pid.
+// recorder starts core children, remembers their pids, and says when one that
+// crashed is started again.
 type recorder struct{ *supervisor }
 
 func (r recorder) Start(spec process.Spec) (*process.Process, error) {
 	p, err := r.starter.Start(spec)
-	if err == nil {
-		r.children.set(spec.Name, p.PID())
+	if err == nil && r.children.set(spec.Name, p.PID()) {
+		r.Progress("%s crashed and was started again; see kubectl infer sandbox logs %s", spec.Name, spec.Name)
 	}
 	return p, err
 }
 
-// runGateway keeps a gateway with its Envoy. One that ended after it was ready,
-// as when Envoy crashes, is made anew and finds its addresses in the Gateways'
-// statuses; one that never was ends the sandbox.
+// runGateway makes the controller; becomeReady waits for what it does.
 func (s *supervisor) runGateway(ctx context.Context) error {
-	for {
-		g, err := gateway.New(gateway.Options{
-			RESTConfig: s.control.AdminConfig(), EnvoyPath: s.paths[assets.Envoy],
-			Dir: filepath.Join(string(s.folder), "gateway"), LogDir: s.folder.Logs(),
-			Network: fmt.Sprintf("127.%d", s.network.n), BodyRouterAddress: netip.AddrPortFrom(s.network.bodyRouter(), bodyRouterPort).String(),
-			PickerMode: s.PickerMode, Starter: recorder{s}, Log: s.log,
-		})
-		if err != nil {
-			return err
-		}
-		err = g.Run(ctx)
-		select {
-		case <-g.Ready():
-		default:
-			return err // becomeReady was waiting for it
-		}
-		if ctx.Err() != nil {
-			return nil
-		}
-		s.log.Error("gateway ended, starting it again", "error", err)
-		s.Progress("the gateway ended and is started again: %v", err)
-		select {
-		case <-ctx.Done():
-		case <-time.After(gatewayPause):
-		}
+	g, err := gateway.New(gateway.Options{
+		RESTConfig: s.control.AdminConfig(), EnvoyPath: s.paths[assets.Envoy],
+		Dir: filepath.Join(string(s.folder), "gateway"), LogDir: s.folder.Logs(),
+		Network: fmt.Sprintf("127.%d", s.network.n), BodyRouterAddress: netip.AddrPortFrom(s.network.bodyRouter(), bodyRouterPort).String(),
+		PickerMode: s.PickerMode, Defects: s.Defects, ProvisionPickers: s.ProvisionPickers,
+		Starter: recorder{s}, Log: s.log,
+	})
+	if err != nil {
+		return err
 	}
+	return g.Run(ctx)
 }
 
 func (s *supervisor) runPods(ctx context.Context) error {

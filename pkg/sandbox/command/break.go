@@ -8,11 +8,11 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -25,27 +25,28 @@ import (
 type breaker struct {
 	*cli
 	client    kubernetes.Interface
+	dynamic   dynamic.Interface
 	namespace string
+	share     float64 // of each target's Pods
 	timeout   time.Duration
 }
-
-// target is a Deployment or a Pod.
-type target struct{ kind, namespace, name string }
-
-func (t target) String() string { return t.kind + "/" + t.name }
 
 func (c *cli) breaks() *cobra.Command {
 	var faults modelsim.Faults
 	var reset bool
 	b := &breaker{cli: c}
 	cmd := &cobra.Command{
-		Use:   "break deployment/NAME|pod/NAME...",
+		Use:   "break deployment/NAME|pod/NAME|inferencepool/NAME...",
 		Short: "Make simulated model servers slow, failing, hung or dead, and mend them",
 		Long: `Sets the faults of simulated model servers and returns when they are in effect.
 They replace earlier ones, hold until they are reset, also through restarts, and
-can be seen in the annotation ` + podrunner.FaultsAnnotation + `.`,
+can be seen in the annotation ` + podrunner.FaultsAnnotation + `. A pool
+stands for the Deployments of its Pods. With --pods the first of the Pods by
+name are broken, and Pods that come later are not.`,
 		Example: `  kubectl infer sandbox break deployment/qwen-v2 --slow 4
   kubectl infer sandbox break deployment/qwen-v2 --error-rate 0.2
+  kubectl infer sandbox break inferencepool/qwen-v2 --hang --pods 0.5
+  kubectl infer sandbox break deployment/qwen-v2 --slow 10 --share 0.1 --model my-adapter
   kubectl infer sandbox break pod/qwen-v2-5f7d-x2x4z --dead
   kubectl infer sandbox break --reset deployment/qwen-v2
   kubectl infer sandbox break --reset`,
@@ -57,6 +58,9 @@ can be seen in the annotation ` + podrunner.FaultsAnnotation + `.`,
 			if err := checkFaults(faults, reset, len(targets)); err != nil {
 				return usageError{err}
 			}
+			if !(b.share > 0 && b.share <= 1) {
+				return usageError{hint.Errorf("give a share above 0 and up to 1, as in --pods 0.5", "--pods %g is no share", b.share)}
+			}
 			return b.do(cmd.Context(), targets, faults)
 		},
 	}
@@ -65,30 +69,13 @@ can be seen in the annotation ` + podrunner.FaultsAnnotation + `.`,
 	f.Float64Var(&faults.ErrorRate, "error-rate", 0, "answer this share of requests with 500, 0 to 1")
 	f.BoolVar(&faults.Hang, "hang", false, "accept requests and answer none")
 	f.BoolVar(&faults.Dead, "dead", false, "kill the process and keep it down")
+	f.Float64Var(&faults.Share, "share", 0, "touch only this share of requests, 0 to 1 (0 is all)")
+	f.StringVar(&faults.Model, "model", "", "touch only requests for this target model: a served name or an adapter")
+	f.Float64Var(&b.share, "pods", 1, "touch only this share of each target's Pods, at least one")
 	f.BoolVar(&reset, "reset", false, "mend the targets, or everything when none is named")
 	f.StringVarP(&b.namespace, "namespace", "n", "default", "namespace of the targets")
 	f.DurationVar(&b.timeout, "timeout", 30*time.Second, "how long to wait until the faults are in effect")
 	return cmd
-}
-
-func parseTargets(args []string, namespace string) ([]target, error) {
-	var targets []target
-	for _, arg := range args {
-		kind, name, _ := strings.Cut(arg, "/")
-		switch strings.TrimSuffix(kind, "s") {
-		case "deployment", "deploy", "deployment.app":
-			kind = "deployment"
-		case "pod", "po":
-			kind = "pod"
-		default:
-			name = ""
-		}
-		if name == "" {
-			return nil, hint.Errorf("write deployment/NAME or pod/NAME", "target %q is neither a deployment nor a pod", arg)
-		}
-		targets = append(targets, target{kind: kind, namespace: namespace, name: name})
-	}
-	return targets, nil
 }
 
 // checkFaults wants exactly one of faults and --reset, and a target to break.
@@ -121,6 +108,12 @@ func (b *breaker) do(ctx context.Context, targets []target, faults modelsim.Faul
 	if b.client, err = kubernetes.NewForConfig(config); err != nil {
 		return fmt.Errorf("make client for sandbox %q: %w", state.Name, err)
 	}
+	if b.dynamic, err = dynamic.NewForConfig(config); err != nil {
+		return fmt.Errorf("make client for sandbox %q: %w", state.Name, err)
+	}
+	if targets, err = b.expand(ctx, targets, faults == modelsim.Faults{}); err != nil {
+		return err
+	}
 	if len(targets) == 0 {
 		if targets, err = b.broken(ctx); err != nil {
 			return err
@@ -144,30 +137,6 @@ func (b *breaker) do(ctx context.Context, targets []target, faults modelsim.Faul
 		fmt.Fprintf(b.Out, "%s %s (%d pods)\n", t, describeFaults(faults), n)
 	}
 	return nil
-}
-
-// broken lists everything that carries faults, in every namespace.
-func (b *breaker) broken(ctx context.Context) ([]target, error) {
-	var targets []target
-	deployments, err := b.client.AppsV1().Deployments("").List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("list deployments: %w", err)
-	}
-	for _, d := range deployments.Items {
-		if _, ok := d.Annotations[podrunner.FaultsAnnotation]; ok {
-			targets = append(targets, target{"deployment", d.Namespace, d.Name})
-		}
-	}
-	pods, err := b.client.CoreV1().Pods("").List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("list pods: %w", err)
-	}
-	for _, p := range pods.Items {
-		if _, ok := p.Annotations[podrunner.FaultsAnnotation]; ok {
-			targets = append(targets, target{"pod", p.Namespace, p.Name})
-		}
-	}
-	return targets, nil
 }
 
 // annotate writes the faults; healthy ones remove the annotation.
@@ -225,37 +194,6 @@ func (b *breaker) await(ctx context.Context, t target, faults modelsim.Faults) (
 	}
 }
 
-// pods are the target's, without those that have a word of their own.
-func (b *breaker) pods(ctx context.Context, t target) ([]corev1.Pod, error) {
-	if t.kind == "pod" {
-		p, err := b.client.CoreV1().Pods(t.namespace).Get(ctx, t.name, metav1.GetOptions{})
-		if err != nil {
-			return nil, fmt.Errorf("get %s: %w", t, err)
-		}
-		return []corev1.Pod{*p}, nil
-	}
-	d, err := b.client.AppsV1().Deployments(t.namespace).Get(ctx, t.name, metav1.GetOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("get %s: %w", t, err)
-	}
-	list, err := b.client.CoreV1().Pods(t.namespace).List(ctx, metav1.ListOptions{LabelSelector: metav1.FormatLabelSelector(d.Spec.Selector)})
-	if err != nil {
-		return nil, fmt.Errorf("list pods of %s: %w", t, err)
-	}
-	return own(d, list.Items), nil
-}
-
-func own(d *appsv1.Deployment, all []corev1.Pod) []corev1.Pod {
-	var pods []corev1.Pod
-	for _, p := range all {
-		_, spoken := p.Annotations[podrunner.FaultsAnnotation]
-		if metav1.IsControlledBy(&p, d) && p.DeletionTimestamp == nil && !spoken {
-			pods = append(pods, p)
-		}
-	}
-	return pods
-}
-
 // pending says what is still missing until a Pod shows the faults, or "".
 func pending(ctx context.Context, pod *corev1.Pod, faults modelsim.Faults) string {
 	if len(pod.Status.ContainerStatuses) == 0 {
@@ -307,5 +245,12 @@ func describeFaults(f modelsim.Faults) string {
 	if len(parts) == 0 {
 		return "is healthy"
 	}
-	return strings.Join(parts, " and ")
+	text := strings.Join(parts, " and ")
+	if f.Share > 0 && f.Share < 1 {
+		text += fmt.Sprintf(" for %g%% of requests", 100*f.Share)
+	}
+	if f.Model != "" {
+		text += " for model " + f.Model
+	}
+	return text
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox"
+	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/gateway/translate"
 	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/gateway/xds"
 	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/podrunner"
 )
@@ -20,12 +21,16 @@ import (
 type settings struct {
 	lowPorts   string
 	pickerMode string
+	defects    []string
+	provision  bool
 	images     map[string]string
 }
 
 func (s *settings) register(f *pflag.FlagSet) {
 	f.StringVar(&s.lowPorts, "low-ports", "off", "off: serve a listener port below 1024 at that port + 8000")
 	f.StringVar(&s.pickerMode, "picker-mode", string(xds.PickerBuffered), "how bodies reach endpoint pickers: buffered, or full-duplex as the providers have it")
+	f.StringSliceVar(&s.defects, "defect", nil, "make the gateway wrong as real ones are, for tests: "+strings.Join(translate.DefectNames(), ", ")+"; repeatable")
+	f.BoolVar(&s.provision, "provision-pickers", true, "make the picker of a pool whose picker Service is missing, at Gateways of ACK's class, as ACK does")
 	f.StringToStringVar(&s.images, "image", nil, "IMAGE=BINARY: run a program of this machine (a path, a name on PATH, or one of ours) for containers of an image; repeatable")
 }
 
@@ -39,7 +44,11 @@ func (s *settings) options() (sandbox.Options, error) {
 	if mode != xds.PickerBuffered && mode != xds.PickerFullDuplex {
 		return o, hint.Errorf(fmt.Sprintf("use %s or %s", xds.PickerBuffered, xds.PickerFullDuplex), "unknown --picker-mode %q", s.pickerMode)
 	}
-	o.PickerMode, o.Images = mode, podrunner.Images{}
+	defects, err := translate.ParseDefects(s.defects)
+	if err != nil {
+		return o, hint.Wrap(err, "see kubectl infer sandbox up --help")
+	}
+	o.PickerMode, o.Defects, o.ProvisionPickers, o.Images = mode, defects, s.provision, podrunner.Images{}
 	for image, binary := range s.images {
 		if !slices.Contains([]string{podrunner.ModelServer, podrunner.EndpointPicker, podrunner.BodyRouter}, binary) {
 			path, err := exec.LookPath(binary)
@@ -57,7 +66,10 @@ func (s *settings) options() (sandbox.Options, error) {
 
 // arguments gives the flags to the supervisor of a detached sandbox.
 func (s *settings) arguments() []string {
-	args := []string{"--low-ports", s.lowPorts, "--picker-mode", s.pickerMode}
+	args := []string{"--low-ports", s.lowPorts, "--picker-mode", s.pickerMode, fmt.Sprintf("--provision-pickers=%t", s.provision)}
+	for _, defect := range s.defects {
+		args = append(args, "--defect", defect)
+	}
 	for _, image := range slices.Sorted(maps.Keys(s.images)) {
 		args = append(args, "--image", image+"="+s.images[image])
 	}
