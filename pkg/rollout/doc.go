@@ -12,6 +12,8 @@
 // falls; a target is only "at" a goal once it was read back. Ceiling rises
 // only in the write that follows a passed gate, and never while RollingBack.
 //
+// Transitions lists every change of phase there is; in short:
+//
 //	Ready ──▶ Raising ──▶ Settling ──▶ Baking ──▶ Raising (next step) … ──▶ Promoted
 //	              │            │          │
 //	              └────────────┴──────────┴──▶ RollingBack ──▶ RolledBack

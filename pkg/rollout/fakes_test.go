@@ -33,6 +33,7 @@ type world struct {
 	looks       int
 	stableReady int
 	asked       []rollout.Request
+	phase       rollout.Phase
 	foreign     bool         // somebody else writes the share: not ours to judge
 	last        rollout.Goal // the share the watcher saw last
 	loseAt      int          // the call whose answer is lost, 0 for none
@@ -90,7 +91,7 @@ func (w *world) write(goal rollout.Goal) {
 func (w *world) watch() {
 	r := w.stored()
 	if r.Run != w.run {
-		w.run, w.highest, w.down = r.Run, 0, false
+		w.run, w.highest, w.down, w.phase = r.Run, 0, false, ""
 	}
 	switch {
 	case w.foreign:
@@ -104,10 +105,12 @@ func (w *world) watch() {
 		w.t.Errorf("call %d: RolledBack is recorded while the share is %v", w.calls, w.share)
 	case int(r.Goal) > r.Ceiling:
 		w.t.Errorf("call %d: goal %s over the ceiling of %d%%", w.calls, r.Goal, r.Ceiling)
+	case !listed(w.phase, r.Phase):
+		w.t.Errorf("call %d: phase %s after %s is not in the table", w.calls, r.Phase, w.phase)
 	case w.down && w.share > w.last:
 		w.t.Errorf("call %d: share rose to %v while rolling back", w.calls, w.share)
 	}
-	w.highest, w.last = r.Ceiling, w.share
+	w.highest, w.last, w.phase = r.Ceiling, w.share, r.Phase
 	w.down = w.down || r.Phase == rollout.RollingBack
 }
 

@@ -199,3 +199,38 @@ func (r *HTTPRoute) patch(ctx context.Context, ops []operation) (route *unstruct
 	}
 	return route, false, nil
 }
+
+// Backend is one backendRef's weight before and after a move.
+type Backend struct {
+	Name          string `json:"name"`
+	Before, After int64
+}
+
+// Preview says which weights the move from one goal to another would change.
+func (r *HTTPRoute) Preview(from, goal rollout.Goal) ([]Backend, error) {
+	before, err := r.weightsAt(from)
+	if err != nil {
+		return nil, err
+	}
+	after, err := r.weightsAt(goal)
+	if err != nil {
+		return nil, err
+	}
+	return []Backend{
+		{Name: r.selection.Stable, Before: before.stable, After: after.stable},
+		{Name: r.selection.Canary, Before: before.canary, After: after.canary},
+	}, nil
+}
+
+func (r *HTTPRoute) weightsAt(goal rollout.Goal) (weights, error) {
+	was := place{stable: r.baseline.stable, canary: r.baseline.canary}
+	if goal != rollout.Baseline {
+		return split(r.baseline.Rule, was, int(goal))
+	}
+	refs := backendsOf(r.baseline.Rule)
+	w := weights{stable: weightOf(refs[was.stable])}
+	if was.canary >= 0 {
+		w.canary = weightOf(refs[was.canary])
+	}
+	return w, nil
+}

@@ -1,0 +1,76 @@
+package canary
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+
+	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
+	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
+)
+
+func newPlan(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOStreams) *cobra.Command {
+	o := &runOptions{flags: flags, streams: streams}
+	cmd := &cobra.Command{
+		Use:   "plan httproute/NAME --stable POOL --canary POOL --gate GATE",
+		Short: "Show what every step of a run would change, and write nothing",
+		Long: `Show what every step of a run would change, and write nothing.
+
+The whole preflight of canary run is done, so exit code 16 means that the run
+would be refused too.`,
+		Example: `  kubectl infer canary plan httproute/chat --stable qwen-v1 --canary qwen-v2 --steps 5,25,50,100 --gate 'errors < 1%'`,
+		RunE:    func(cmd *cobra.Command, args []string) error { return o.plan(cmd.Context(), args) },
+	}
+	o.planFlags.add(cmd)
+	cmd.Flags().StringVar(&o.gitops, "gitops", "", "as for canary run: suspended, or ignored")
+	return cmd
+}
+
+func (o *runOptions) plan(ctx context.Context, args []string) error {
+	object, err := parseObject(args)
+	if err != nil {
+		return err
+	}
+	if err := checkChoice("--gitops", o.gitops, "", "suspended", "ignored"); err != nil {
+		return err
+	}
+	clients, err := connect(o.flags)
+	if err != nil {
+		return err
+	}
+	plan, err := o.complete(object, clients.Namespace)
+	if err != nil {
+		return err
+	}
+	p, err := o.prepare(ctx, clients, object, plan)
+	if err != nil {
+		return exit.With(refusal(err), err)
+	}
+	defer p.close()
+	return o.preview(p)
+}
+
+// preview prints a diff of the weights for every step.
+func (o *runOptions) preview(p prepared) error {
+	plan := p.record.Plan
+	fmt.Fprintf(o.streams.Out, "%s/%s  %s → %s\n", plan.Namespace, plan.Target, plan.Stable, plan.Canary)
+	from := rollout.Baseline
+	for i, share := range plan.Steps {
+		fmt.Fprintf(o.streams.Out, "step %d of %d: %s → %d%%, then watched for at least %v\n", i+1, len(plan.Steps), from, share, plan.Settle+plan.Bake)
+		backends, err := p.route.Preview(from, rollout.Goal(share))
+		if err != nil {
+			return err
+		}
+		for _, b := range backends {
+			fmt.Fprintf(o.streams.Out, "-   %s weight %d\n+   %s weight %d\n", b.Name, b.Before, b.Name, b.After)
+		}
+		from = rollout.Goal(share)
+	}
+	for _, note := range p.notes {
+		fmt.Fprintf(o.streams.Out, "note: %s\n", note)
+	}
+	return nil
+}
