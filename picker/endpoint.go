@@ -2,6 +2,7 @@ package picker
 
 import (
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -31,6 +32,11 @@ type Load struct {
 	Running  float64   // requests being computed
 	Waiting  float64   // requests in its queue
 	KVCache  float64   // share of the KV cache in use, 0 to 1
+
+	// LoRA adapters with requests running and with requests waiting for a slot,
+	// and the number of slots; 0 slots when the server does not tell.
+	ActiveAdapters, QueuedAdapters []string
+	MaxAdapters                    int
 }
 
 // Live is the changing part of an endpoint. Its methods may be called by any
@@ -38,7 +44,11 @@ type Load struct {
 type Live struct {
 	inFlight atomic.Int64
 	load     atomic.Pointer[Load]
+	models   atomic.Pointer[Models]
 }
+
+// Models are the names a model server answers to; true marks a LoRA adapter.
+type Models map[string]bool
 
 // InFlight is the number of requests this picker has sent here and not seen the
 // end of.
@@ -53,24 +63,82 @@ func (l *Live) End() { l.inFlight.Add(-1) }
 // Report stores what the model server said.
 func (l *Live) Report(load Load) { l.load.Store(&load) }
 
+// Serve stores the names the model server answers to.
+func (l *Live) Serve(m Models) { l.models.Store(&m) }
+
+// Serves tells whether the model server answers to name: also true when the
+// name is empty or the server never said what it answers to.
+func (l *Live) Serves(name string) bool {
+	models := l.models.Load()
+	if models == nil || name == "" {
+		return true
+	}
+	_, ok := (*models)[name]
+	return ok
+}
+
+// adapter tells how ready the model server is for a request of this model.
+func (l *Live) adapter(load *Load, name string) Adapter {
+	models := l.models.Load()
+	switch {
+	case models == nil || !(*models)[name] || load.MaxAdapters <= 0:
+		return NoAdapter
+	case slices.Contains(load.ActiveAdapters, name):
+		return AdapterActive
+	case slices.Contains(load.QueuedAdapters, name):
+		return AdapterLoading
+	case load.adapters() < load.MaxAdapters:
+		return AdapterRoom
+	default:
+		return AdapterFull
+	}
+}
+
+// adapters counts the distinct adapters: vLLM can name one as running and as
+// waiting (llm-d-router issue 2605).
+func (l *Load) adapters() int {
+	n := len(l.ActiveAdapters)
+	for _, name := range l.QueuedAdapters {
+		if !slices.Contains(l.ActiveAdapters, name) {
+			n++
+		}
+	}
+	return n
+}
+
+// Adapter is how ready a model server is for the adapter that a request names.
+type Adapter uint8
+
+// NoAdapter: the request names none, or the server does not tell. Then from
+// best to worst: it is in the batch now; requests wait for it to be loaded;
+// there is a free slot; another one must go first.
+const (
+	NoAdapter Adapter = iota
+	AdapterActive
+	AdapterLoading
+	AdapterRoom
+	AdapterFull
+)
+
 // View is an endpoint's load as scorers see it, the correction made.
 type View struct {
 	Outstanding float64 // requests running or waiting there, ours and others'
 	Waiting     float64 // of these, in the model server's queue when it last spoke
 	KVCache     float64 // share of the KV cache in use, 0 to 1
+	Adapter     Adapter // of the model the request names
 }
 
 // view corrects the last answer by what this picker has begun and ended since.
 // fresh is false when there is no answer younger than maxAge; then only our own
 // requests are known.
-func (l *Live) view(now time.Time, maxAge time.Duration) (v View, fresh bool) {
+func (l *Live) view(model string, now time.Time, maxAge time.Duration) (v View, fresh bool) {
 	own := float64(l.inFlight.Load())
 	load := l.load.Load()
 	if load == nil || now.Sub(load.At) > maxAge {
 		return View{Outstanding: own}, false
 	}
 	said := load.Running + load.Waiting + own - float64(load.InFlight)
-	return View{Outstanding: max(own, said), Waiting: load.Waiting, KVCache: load.KVCache}, true
+	return View{Outstanding: max(own, said), Waiting: load.Waiting, KVCache: load.KVCache, Adapter: l.adapter(load, model)}, true
 }
 
 // Snapshot is every endpoint of a pool at one moment. It must not be changed
@@ -88,4 +156,31 @@ func (s *Snapshot) Ready() int {
 		}
 	}
 	return n
+}
+
+// Knows tells whether any model server answers to name; told is false when none
+// said what it answers to.
+func (s *Snapshot) Knows(name string) (known, told bool) {
+	for i := range s.Endpoints {
+		models := s.Endpoints[i].Live.models.Load()
+		if models == nil {
+			continue
+		}
+		told = true
+		if _, ok := (*models)[name]; ok {
+			return true, true
+		}
+	}
+	return false, told
+}
+
+// Loaded tells whether an endpoint that may be picked serves name, as far as is
+// known.
+func (s *Snapshot) Loaded(name string) bool {
+	for i := range s.Endpoints {
+		if e := &s.Endpoints[i]; available(e, nil) && e.Live.Serves(name) {
+			return true
+		}
+	}
+	return false
 }

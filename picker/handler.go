@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/utils/clock"
 
+	"github.com/kubectl-infer/kubectl-infer/picker/rewrite"
 	"github.com/kubectl-infer/kubectl-infer/pkg/extproc"
 	"github.com/kubectl-infer/kubectl-infer/pkg/header"
 )
@@ -20,86 +21,199 @@ type Handler struct {
 	Metrics *Metrics
 	Clock   clock.PassiveClock
 	Log     *slog.Logger
+	// Rewrites returns the rules in force; nil: there are none.
+	Rewrites func() *rewrite.Table
+	// Random draws below its argument; nil: at random.
+	Random func(uint64) uint64
+	// Endpoints is how many endpoints an answer may name: 0 and 1 mean one, more
+	// add fallbacks for the gateway, in order.
+	Endpoints int
+	// Deadline bounds the time that one decision may take in our hands; 0: none.
+	Deadline time.Duration
 }
 
 // NewProcessor returns the processor of one request.
 func (h *Handler) NewProcessor() extproc.Processor { return &exchange{handler: h} }
 
-// exchange is one request and its response. The choice needs nothing of the
-// body, so it falls at the headers, and the same decision is given again at the
-// end: a gateway in BUFFERED mode never shows a body to a request that has only
-// trailers.
+func (h *Handler) rules() *rewrite.Table {
+	if h.Rewrites != nil {
+		if t := h.Rewrites(); t != nil {
+			return t
+		}
+	}
+	return &rewrite.Table{}
+}
+
+// exchange is one request and its response. It picks at the headers, because a
+// gateway in BUFFERED mode never shows a body to a request that has only
+// trailers, and again at the end when the body changed what is asked for.
 type exchange struct {
-	handler  *Handler
-	began    time.Time
-	request  Request
-	endpoint *Endpoint // where the request was sent; nil when it was refused
-	decision extproc.Decision
-	series   *series // nil until the request headers came
+	handler *Handler
+	began   time.Time
+	spent   time.Duration // in our hands, until decided
+	rules   *rewrite.Table
+	asked   string // the client's model; "" when nobody named one
+	body    requestBody
+
+	request   Request
+	endpoint  *Endpoint   // where the request was sent; nil when it was refused
+	fallbacks []*Endpoint // where the gateway may send it instead
+	reason    Reason
+	strip     []string // headers that the client must not have set
+	series    *series  // nil until the target model is decided
 
 	status    int // of the response; 0 until its headers came
 	streaming bool
 	spoke     bool // the first byte of the response body came
 	ended     bool // the response is over
+	tokens    tokens
 }
 
 // Headers picks.
 func (x *exchange) Headers(r *extproc.Request) (extproc.Decision, error) {
 	h := x.handler
 	x.began = h.Clock.Now()
-	x.request.Model, _ = r.Header(header.ModelName)
+	x.rules = h.rules()
+	x.asked, _ = r.Header(header.ModelName)
 	x.request.Subset = SubsetOf(r.Metadata(header.SubsetNamespace, header.DestinationEndpointSubset))
-	x.series = h.Metrics.of(x.request.Model)
-	x.series.start()
-
-	endpoint, reason := h.Picker.Pick(&x.request)
-	h.Metrics.picks.WithLabelValues(string(reason)).Inc()
-	if endpoint == nil {
-		return extproc.Decision{}, &extproc.Reject{
-			Status:  http.StatusServiceUnavailable,
-			Reason:  string(reason),
-			Message: refusalMessage(reason),
-		}
+	x.strip = foreign(r)
+	x.body.open(r, x.rules)
+	x.aim(x.asked)
+	if err := x.pick(); err != nil {
+		return extproc.Decision{}, err
 	}
-	endpoint.Live.Begin()
-	x.endpoint = endpoint
-	x.decision = decide(endpoint, r)
-	h.Log.Debug("picked", "model", x.request.Model, "endpoint", endpoint.Value, "pod", endpoint.Pod, "reason", string(reason))
-	return x.decision, nil
+	return x.decide(x.began)
 }
 
-// decide writes the choice where the protocol wants it, header and metadata
-// with one value, and removes what a client may have sent under the names of the
-// answer and the hint.
-func decide(e *Endpoint, r *extproc.Request) extproc.Decision {
-	d := extproc.Decision{
-		Set:      []extproc.Header{{Name: header.DestinationEndpoint, Value: e.Value}},
-		Metadata: []extproc.Metadatum{{Namespace: header.MetadataNamespace, Key: header.DestinationEndpoint, Value: e.Value}},
+// aim says which model the request is to reach.
+func (x *exchange) aim(model string) {
+	x.request.Model = model
+	x.request.Sheddable = x.rules.Sheddable(x.asked)
+}
+
+// pick chooses an endpoint in place of the one chosen before.
+func (x *exchange) pick() error {
+	x.leave()
+	x.endpoint, x.reason = x.handler.Picker.Pick(&x.request)
+	if x.endpoint == nil {
+		x.handler.Metrics.picks.WithLabelValues(string(x.reason)).Inc()
+		return refuse(x.reason)
 	}
+	x.endpoint.Live.Begin()
+	if n := x.handler.Endpoints - 1; n > 0 {
+		x.fallbacks = x.handler.Picker.Fallbacks(&x.request, x.endpoint, n)
+	}
+	return nil
+}
+
+// leave takes the request off the endpoint it counts for.
+func (x *exchange) leave() {
+	if x.endpoint != nil {
+		x.endpoint.Live.End()
+	}
+	x.endpoint, x.fallbacks = nil, nil
+}
+
+// Body looks for the model, where rules need it.
+func (x *exchange) Body(slice []byte) error {
+	if x.body.scanner != nil {
+		began := x.handler.Clock.Now()
+		x.body.add(slice)
+		x.spent += x.handler.Clock.Since(began)
+	}
+	return nil
+}
+
+// End applies the rule for the model, and picks again when it made a difference.
+func (x *exchange) End() (extproc.Decision, error) {
+	began := x.handler.Clock.Now()
+	splice, err := x.rewrite()
+	if err != nil {
+		return extproc.Decision{}, err
+	}
+	if x.endpoint == nil {
+		if err := x.pick(); err != nil {
+			return extproc.Decision{}, err
+		}
+	}
+	x.start()
+	h := x.handler
+	h.Metrics.picks.WithLabelValues(string(x.reason)).Inc()
+	h.Log.Debug("picked", "model", x.asked, "target", x.request.Model, "endpoint", x.endpoint.Value, "pod", x.endpoint.Pod, "reason", string(x.reason))
+	d, err := x.decide(began)
+	d.Splice = splice
+	return d, err
+}
+
+// start counts the request, now that its target is known.
+func (x *exchange) start() {
+	if x.series == nil {
+		x.series = x.handler.Metrics.of(models{x.asked, x.request.Model}, x.known)
+		x.series.start()
+	}
+}
+
+// known tells whether a name deserves labels of its own: one that the
+// configuration names or a model server answers to. As long as neither tells any,
+// the first names that come get them.
+func (x *exchange) known(name string) bool {
+	if x.rules.Names(name) {
+		return true
+	}
+	known, told := x.handler.Picker.Snapshot().Knows(name)
+	return known || !told
+}
+
+// decide writes the choice where the protocol wants it, header and metadata with
+// one value, and removes what a client may have sent under the names of the
+// answer and the hint. A decision that took too long is none.
+func (x *exchange) decide(since time.Time) (extproc.Decision, error) {
+	x.spent += x.handler.Clock.Since(since)
+	if x.handler.Deadline > 0 && x.spent > x.handler.Deadline {
+		return extproc.Decision{}, &extproc.Reject{
+			Status: http.StatusServiceUnavailable, Reason: "deadline",
+			Message: "no endpoint was chosen in time",
+		}
+	}
+	value := x.endpoint.Value
+	for _, e := range x.fallbacks {
+		value += "," + e.Value
+	}
+	return extproc.Decision{
+		Set:      []extproc.Header{{Name: header.DestinationEndpoint, Value: value}},
+		Remove:   x.strip,
+		Metadata: []extproc.Metadatum{{Namespace: header.MetadataNamespace, Key: header.DestinationEndpoint, Value: value}},
+	}, nil
+}
+
+// foreign lists the headers of the protocol that the client sent and we do not
+// set.
+func foreign(r *extproc.Request) []string {
+	var names []string
 	for _, name := range []string{header.DestinationEndpointServed, header.DestinationEndpointSubset} {
 		if r.Count(name) > 0 {
-			d.Remove = append(d.Remove, name)
+			names = append(names, name)
 		}
 	}
-	return d
+	return names
 }
 
-func refusalMessage(reason Reason) string {
+// refuse answers the client, with 429 where coming back later helps.
+func refuse(reason Reason) *extproc.Reject {
+	reject := &extproc.Reject{Status: http.StatusServiceUnavailable, Reason: string(reason)}
 	switch reason {
 	case NoEndpoints:
-		return "the pool has no endpoints"
+		reject.Message = "the pool has no endpoints"
 	case NotInSubset:
-		return "none of the endpoints that the gateway allows is ready"
+		reject.Message = "none of the endpoints that the gateway allows is ready"
+	case Shed:
+		reject.Status, reject.Message = http.StatusTooManyRequests, "the pool is saturated; try again"
+		reject.Headers = []extproc.Header{{Name: "retry-after", Value: "1"}}
 	default:
-		return "no endpoint of the pool is ready"
+		reject.Message = "no endpoint of the pool is ready"
 	}
+	return reject
 }
-
-// Body ignores the request body: nothing in the choice depends on it.
-func (x *exchange) Body([]byte) error { return nil }
-
-// End repeats the choice.
-func (x *exchange) End() (extproc.Decision, error) { return x.decision, nil }
 
 // ResponseHeaders notes the status, and whether the gateway kept to the choice.
 func (x *exchange) ResponseHeaders(r *extproc.Response) {
@@ -107,10 +221,20 @@ func (x *exchange) ResponseHeaders(r *extproc.Response) {
 	contentType, _ := r.Header("content-type")
 	x.streaming = strings.HasPrefix(strings.ToLower(contentType), "text/event-stream")
 	served := r.Metadata(header.MetadataNamespace, header.DestinationEndpointServed).GetStringValue()
-	if x.endpoint != nil && differs(served, x.endpoint.Address) {
-		x.handler.Metrics.mismatch.Inc()
-		x.handler.Log.Debug("served elsewhere", "asked", x.endpoint.Value, "served", served)
+	if x.endpoint == nil || !differs(served, x.endpoint.Address) {
+		return
 	}
+	for _, e := range x.fallbacks {
+		if !differs(served, e.Address) {
+			x.leave()
+			x.endpoint = e
+			e.Live.Begin()
+			x.handler.Metrics.fallbacks.Inc()
+			return
+		}
+	}
+	x.handler.Metrics.mismatch.Inc()
+	x.handler.Log.Debug("served elsewhere", "asked", x.endpoint.Value, "served", served)
 }
 
 // differs tells whether served names an address, and another one than asked.
@@ -126,6 +250,9 @@ func (x *exchange) ResponseBody(slice []byte, end bool) {
 		return
 	}
 	x.series.messages.Inc()
+	if x.streaming && x.ok() {
+		x.tokens.add(slice, x.handler.Clock.Now())
+	}
 	if !x.spoke && x.ok() {
 		x.series.firstByte(x.handler.Clock.Since(x.began), x.streaming)
 	}
@@ -138,14 +265,16 @@ func (x *exchange) ok() bool { return x.status >= 200 && x.status < 300 }
 
 // Close settles the accounts.
 func (x *exchange) Close(o extproc.Outcome) {
-	if x.endpoint != nil {
-		x.endpoint.Live.End()
+	x.leave()
+	if x.began.IsZero() {
+		return // no request came
 	}
-	if x.series == nil {
-		return
-	}
+	x.start()
 	if x.ended && x.ok() {
 		x.series.duration.Observe(x.handler.Clock.Since(x.began).Seconds())
+		if each, from, ok := x.tokens.perToken(); ok {
+			x.series.tpot.WithLabelValues(from).Observe(each.Seconds())
+		}
 	}
 	x.series.finish(x.code(o))
 }

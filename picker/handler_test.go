@@ -24,6 +24,7 @@ type gateway struct {
 	t        *testing.T
 	clock    *clocktesting.FakeClock
 	picker   *Picker
+	handler  *Handler
 	registry *prometheus.Registry
 	conv     *extproc.Conversation
 	config   *extprocv3.ProtocolConfiguration
@@ -37,6 +38,7 @@ func newGateway(t *testing.T, endpoints ...Endpoint) *gateway {
 		Picker: p, Metrics: NewMetrics(g.registry, "ns", "pool", 0), Clock: clock,
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}
+	g.handler = h
 	g.conv = extproc.NewConversation(h.NewProcessor(), 1<<20, extproc.NewBudget(1<<30))
 	g.mode(procv3.ProcessingMode_BUFFERED, procv3.ProcessingMode_STREAMED)
 	return g
@@ -395,5 +397,6 @@ func TestPicksAreCountedByReason(t *testing.T) {
 		infer_picker_picks_total{namespace="ns",pool="pool",reason="no_endpoints"} 0
 		infer_picker_picks_total{namespace="ns",pool="pool",reason="none_ready"} 0
 		infer_picker_picks_total{namespace="ns",pool="pool",reason="not_in_subset"} 0
-		infer_picker_picks_total{namespace="ns",pool="pool",reason="only_one"} 1`)
+		infer_picker_picks_total{namespace="ns",pool="pool",reason="only_one"} 1
+		infer_picker_picks_total{namespace="ns",pool="pool",reason="shed"} 0`)
 }

@@ -12,15 +12,17 @@ import (
 )
 
 // Metrics counts what the picker does for one pool. Every label set is bounded:
-// model and target_model take at most MaxModels names and then "other", code the
+// model and target_model take names that the configuration or a model server
+// knows (any name, while nothing is known), at most MaxModels pairs of them, and
+// then "other"; code takes the
 // statuses 100 to 599, and the rest is fixed. Its methods may be called by any
 // number of goroutines.
 type Metrics struct {
 	started, messages, finished *prometheus.CounterVec
 	running                     *prometheus.GaugeVec
-	ttft, duration              *prometheus.HistogramVec
+	ttft, tpot, duration        *prometheus.HistogramVec
 	picks                       *prometheus.CounterVec
-	mismatch                    prometheus.Counter
+	mismatch, fallbacks         prometheus.Counter
 
 	maxModels int
 	mu        sync.RWMutex
@@ -74,8 +76,15 @@ func NewMetrics(registry prometheus.Registerer, namespace, pool string, maxModel
 		duration: histogram("infer_picker_request_duration_seconds",
 			"From the request headers to the end of the response, of whole answers with a 2xx status.",
 			"model", "target_model"),
+		tpot: histogram("infer_picker_tpot_seconds",
+			"Time per output token of whole streamed answers with a 2xx status: (last chunk - first chunk)/(n - 1), n from usage, else from SSE data events.",
+			"model", "target_model", "tokens"),
 		picks: counter("infer_picker_picks_total",
-			"Choices by reason; no_endpoints, none_ready and not_in_subset are refusals.", "reason"),
+			"Choices by reason; no_endpoints, none_ready, not_in_subset and shed are refusals.", "reason"),
+		fallbacks: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "infer_picker_fallbacks_served_total", ConstLabels: constant,
+			Help: "Responses that came from a fallback endpoint.",
+		}),
 		mismatch: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "infer_picker_served_mismatch_total", ConstLabels: constant,
 			Help: "Responses that came from another endpoint than the one asked for.",
@@ -83,10 +92,10 @@ func NewMetrics(registry prometheus.Registerer, namespace, pool string, maxModel
 		maxModels: maxModels,
 		models:    map[models]*series{},
 	}
-	for _, r := range []Reason{ByLoad, ByInFlight, OnlyOne, NoEndpoints, NoneReady, NotInSubset} {
+	for _, r := range Reasons() {
 		m.picks.WithLabelValues(string(r))
 	}
-	registry.MustRegister(m.started, m.finished, m.running, m.messages, m.ttft, m.duration, m.picks, m.mismatch)
+	registry.MustRegister(m.started, m.finished, m.running, m.messages, m.ttft, m.tpot, m.duration, m.picks, m.mismatch, m.fallbacks)
 	return m
 }
 
@@ -98,40 +107,77 @@ func (m *Metrics) CountReady(registry prometheus.Registerer, namespace, pool str
 	}, func() float64 { return float64(p.Snapshot().Ready()) }))
 }
 
+// CountLoaded exports, for each target model of the rules in force (the first
+// MaxModels of them), whether an endpoint that may be picked has it loaded.
+func (m *Metrics) CountLoaded(registry prometheus.Registerer, namespace, pool string, h *Handler) {
+	registry.MustRegister(&targetsLoaded{handler: h, desc: prometheus.NewDesc("infer_picker_target_loaded",
+		"1 when a ready endpoint has the target model of a rule loaded, as far as is known; 0: it gets no traffic.",
+		[]string{"target_model"}, prometheus.Labels{"namespace": namespace, "pool": pool})})
+}
+
+type targetsLoaded struct {
+	handler *Handler
+	desc    *prometheus.Desc
+}
+
+func (l *targetsLoaded) Describe(ch chan<- *prometheus.Desc) { ch <- l.desc }
+
+func (l *targetsLoaded) Collect(ch chan<- prometheus.Metric) {
+	targets := l.handler.rules().Targets()
+	snapshot := l.handler.Picker.Snapshot()
+	for _, target := range targets[:min(len(targets), l.handler.Metrics.maxModels)] {
+		value := 0.0
+		if snapshot.Loaded(target) {
+			value = 1
+		}
+		ch <- prometheus.MustNewConstMetric(l.desc, prometheus.GaugeValue, value, target)
+	}
+}
+
 // series are the metrics of one pair of models, looked up once per request.
 type series struct {
 	started, messages prometheus.Counter
 	running           prometheus.Gauge
 	duration          prometheus.Observer
 	finished          *prometheus.CounterVec
-	ttft              prometheus.ObserverVec
+	ttft, tpot        prometheus.ObserverVec
 }
 
-// of returns the series of a model that the client asked for and was not
-// rewritten. The first maxModels names get their own.
-func (m *Metrics) of(name string) *series {
-	switch {
-	case name == "":
-		name = unknownModel
-	case len(name) > maxModelName || !utf8.ValidString(name):
-		name = otherModel
-	}
+// of returns the series of a request. known tells which names get labels of their
+// own; the first maxModels pairs of them do.
+func (m *Metrics) of(names models, known func(string) bool) *series {
+	names = models{bounded(names.asked), bounded(names.target)}
 	m.mu.RLock()
-	s := m.models[models{name, name}]
+	s := m.models[names]
 	m.mu.RUnlock()
 	if s != nil {
 		return s
 	}
+	for _, name := range []*string{&names.asked, &names.target} {
+		if *name != unknownModel && *name != otherModel && !known(*name) {
+			*name = otherModel
+		}
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if name != unknownModel && len(m.models) >= m.maxModels {
-		name = otherModel
+	if m.models[names] == nil && names != (models{unknownModel, unknownModel}) && len(m.models) >= m.maxModels {
+		names = models{otherModel, otherModel}
 	}
-	key := models{name, name}
-	if m.models[key] == nil {
-		m.models[key] = m.curry(key)
+	if m.models[names] == nil {
+		m.models[names] = m.curry(names)
 	}
-	return m.models[key]
+	return m.models[names]
+}
+
+// bounded is the label for a name.
+func bounded(name string) string {
+	switch {
+	case name == "":
+		return unknownModel
+	case len(name) > maxModelName || !utf8.ValidString(name):
+		return otherModel
+	}
+	return name
 }
 
 func (m *Metrics) curry(key models) *series {
@@ -143,6 +189,7 @@ func (m *Metrics) curry(key models) *series {
 		duration: m.duration.With(labels),
 		finished: m.finished.MustCurryWith(labels),
 		ttft:     m.ttft.MustCurryWith(labels),
+		tpot:     m.tpot.MustCurryWith(labels),
 	}
 }
 

@@ -13,13 +13,14 @@ func TestModelLabelsAreBounded(t *testing.T) {
 	t.Parallel()
 	registry := prometheus.NewRegistry()
 	m := NewMetrics(registry, "ns", "pool", 3)
+	of := func(name string) *series { return m.of(models{name, name}, func(string) bool { return true }) }
 	for i := range 50 {
-		m.of(fmt.Sprintf("model-%d", i)).start()
+		of(fmt.Sprintf("model-%d", i)).start()
 	}
-	m.of("").start()
-	m.of(strings.Repeat("x", maxModelName+1)).start()
-	m.of("not utf-8 \xff").start()
-	m.of("model-0").start()
+	of("").start()
+	of(strings.Repeat("x", maxModelName+1)).start()
+	of("not utf-8 \xff").start()
+	of("model-0").start()
 	want := map[string]float64{"model-0": 2, "model-1": 1, "model-2": 1, otherModel: 47 + 2, unknownModel: 1}
 	for name, n := range want {
 		if got := testutil.ToFloat64(m.started.WithLabelValues(name, name)); got != n {

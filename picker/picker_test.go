@@ -191,7 +191,7 @@ func TestViewCorrectsTheLastAnswerByOwnRequests(t *testing.T) {
 			for range tc.own {
 				l.Begin()
 			}
-			v, fresh := l.view(now, 5*time.Second)
+			v, fresh := l.view("", now, 5*time.Second)
 			if v.Outstanding != tc.want || fresh != tc.fresh {
 				t.Errorf("got %v, %v", v.Outstanding, fresh)
 			}

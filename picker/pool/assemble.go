@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	inferencev1 "sigs.k8s.io/gateway-api-inference-extension/api/v1"
@@ -72,8 +73,11 @@ func isReady(pod *corev1.Pod) bool {
 }
 
 // trim keeps of a Pod only what assemble reads, so that a namespace of large
-// Pods stays small in memory.
+// Pods stays small in memory, and makes a v1 pool of a v1alpha2 one.
 func trim(object any) (any, error) {
+	if u, ok := object.(*unstructured.Unstructured); ok {
+		return fromAlpha(u)
+	}
 	pod, ok := object.(*corev1.Pod)
 	if !ok {
 		return object, nil

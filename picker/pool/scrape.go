@@ -40,6 +40,8 @@ type Source struct {
 	Scheme, Path              string
 	Port                      int // 0: the endpoint's own
 	Running, Waiting, KVCache Series
+	Adapters                  Series // its labels list the LoRA adapters; "" name: none
+	ModelsPath                string // lists the served names; "": not asked
 }
 
 // Outcomes lists what Scraper.Count is called with.
@@ -53,9 +55,11 @@ var errNoLoad = errors.New("no load on the page")
 // target is an endpoint as the scraper remembers it between rounds.
 type target struct {
 	url      string
+	models   string // "": not asked
 	live     *picker.Live
 	busy     atomic.Bool  // being scraped
 	failures atomic.Int32 // in a row
+	visits   int          // belongs to whoever made it busy
 	skip     int32        // rounds to wait; belongs to the dispatching goroutine
 }
 
@@ -87,7 +91,10 @@ func (s *Scraper) due(former map[*picker.Live]*target) (targets map[*picker.Live
 	for _, e := range s.Endpoints() {
 		t := former[e.Live]
 		if t == nil {
-			t = &target{url: s.Source.url(e.Address), live: e.Live}
+			t = &target{url: s.Source.url(e.Address, s.Source.Path), live: e.Live}
+			if s.Source.ModelsPath != "" {
+				t.models = "http://" + e.Address.String() + s.Source.ModelsPath
+			}
 		}
 		targets[e.Live] = t
 		if t.skip > 0 {
@@ -135,6 +142,10 @@ func pauseAfter(failures int32) int32 {
 // visit scrapes one target and reports its load.
 func (s *Scraper) visit(ctx context.Context, t *target) {
 	defer t.busy.Store(false)
+	if t.models != "" && t.visits%modelsEvery == 0 {
+		s.askModels(ctx, t)
+	}
+	t.visits++
 	load := picker.Load{At: s.Clock.Now(), InFlight: t.live.InFlight()}
 	page, err := scrape.Fetch(ctx, s.Client, t.url, s.Source.families(), s.Limits)
 	if err == nil {
@@ -174,15 +185,15 @@ func outcome(err error) string {
 }
 
 // url is where an endpoint's page stands: always at the endpoint's own address.
-func (s Source) url(address netip.AddrPort) string {
+func (s Source) url(address netip.AddrPort, path string) string {
 	if s.Port != 0 {
 		address = netip.AddrPortFrom(address.Addr(), uint16(s.Port))
 	}
-	return s.Scheme + "://" + address.String() + s.Path
+	return s.Scheme + "://" + address.String() + path
 }
 
 func (s Source) families() []string {
-	return []string{s.Running.Name, s.Waiting.Name, s.KVCache.Name}
+	return []string{s.Running.Name, s.Waiting.Name, s.KVCache.Name, s.Adapters.Name}
 }
 
 // read takes the load off a page. Requests running or waiting must be there, one
@@ -196,7 +207,23 @@ func (s Source) read(page *scrape.Page, load *picker.Load) error {
 	}
 	kv, _ := page.Max(s.KVCache.Name, s.KVCache.Match)
 	load.Running, load.Waiting, load.KVCache = max(0, running), max(0, waiting), max(0, kv)
+	if label, ok := page.Newest(s.Adapters.Name); ok {
+		load.ActiveAdapters = adapterNames(label("running_lora_adapters"))
+		load.QueuedAdapters = adapterNames(label("waiting_lora_adapters"))
+		load.MaxAdapters, _ = strconv.Atoi(label("max_lora"))
+	}
 	return nil
+}
+
+// adapterNames reads a list with commas, of at most maxModels names.
+func adapterNames(list string) []string {
+	var names []string
+	for name := range strings.SplitSeq(list, ",") {
+		if name = strings.TrimSpace(name); name != "" && len(names) < maxModels {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // Series names samples on a page: all those called Name with the labels Match.

@@ -160,7 +160,7 @@ func TestLoadIsReadFromThePage(t *testing.T) {
 				t.Fatal(err)
 			}
 			var got picker.Load
-			if err := source.read(page, &got); (err != nil) != tc.fail || got != tc.want {
+			if err := source.read(page, &got); (err != nil) != tc.fail || !reflect.DeepEqual(got, tc.want) {
 				t.Errorf("got %+v, %v", got, err)
 			}
 		})
@@ -172,10 +172,10 @@ func TestPageAddressIsTheEndpointsOwn(t *testing.T) {
 	own, other := vllm(), vllm()
 	other.Scheme, other.Port = "https", 9400
 	v6 := netip.MustParseAddrPort("[2001:db8::1]:8000")
-	if got := own.url(v6); got != "http://[2001:db8::1]:8000/metrics" {
+	if got := own.url(v6, "/metrics"); got != "http://[2001:db8::1]:8000/metrics" {
 		t.Error(got)
 	}
-	if got := other.url(v6); got != "https://[2001:db8::1]:9400/metrics" {
+	if got := other.url(v6, "/metrics"); got != "https://[2001:db8::1]:9400/metrics" {
 		t.Error(got)
 	}
 }

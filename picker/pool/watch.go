@@ -7,9 +7,11 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	apiwatch "k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 	inferencev1 "sigs.k8s.io/gateway-api-inference-extension/api/v1"
@@ -18,9 +20,10 @@ import (
 	"github.com/kubectl-infer/kubectl-infer/picker"
 )
 
-// Watcher keeps a snapshot in step with one InferencePool (v1) and its Pods.
+// Watcher keeps a snapshot in step with one InferencePool and its Pods.
 type Watcher struct {
 	Inference       inference.Interface
+	Alpha           dynamic.Interface // set: the pool is a v1alpha2 one, read here and not by Inference
 	Core            kubernetes.Interface
 	Namespace, Name string                 // of the pool
 	Publish         func(*picker.Snapshot) // called by one goroutine
@@ -33,7 +36,11 @@ type Watcher struct {
 // the former ones are kept.
 func (w *Watcher) Run(ctx context.Context) {
 	f := &following{Watcher: w, changed: make(chan struct{}, 1)}
-	f.pools = f.watch(ctx, w.poolsByName(), &inferencev1.InferencePool{})
+	if w.Alpha != nil {
+		f.pools = f.watch(ctx, w.alphaByName(), &unstructured.Unstructured{})
+	} else {
+		f.pools = f.watch(ctx, w.poolsByName(), &inferencev1.InferencePool{})
+	}
 	defer f.stop()
 	for {
 		select {

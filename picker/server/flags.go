@@ -31,18 +31,24 @@ type options struct {
 	workers     int
 	limits      scrape.Limits
 	maxModels   int
+	group       string // of the pool
+	maxChoice   int    // endpoints in one answer
+	deadline    time.Duration
+	shedQueue   float64
+	shedKVCache float64
 	verbosity   int
 	meaningless []string // flags that were set and do nothing here
 }
 
 // raw are the flags that need reading before they are options.
 type raw struct {
-	group, running, waiting, kvCache string
-	endpoints                        []string
+	running, waiting, kvCache, adapters string
+	endpoints                           []string
 }
 
 const (
-	groupV1 = "inference.networking.k8s.io"
+	groupV1    = "inference.networking.k8s.io"
+	groupAlpha = "inference.networking.x-k8s.io"
 	// verboseDebug is the reference's verbosity at which we log debug lines.
 	verboseDebug = 4
 )
@@ -91,7 +97,7 @@ func (o *options) declare(fs *pflag.FlagSet, namespace string) *raw {
 	r := &raw{}
 	fs.StringVar(&o.pool, "pool-name", "", "name of the InferencePool to pick from (required, unless --endpoints is given)")
 	fs.StringVar(&o.namespace, "pool-namespace", namespace, "its namespace; from $NAMESPACE or $POD_NAMESPACE where they are set")
-	fs.StringVar(&r.group, "pool-group", groupV1, "its API group")
+	fs.StringVar(&o.group, "pool-group", groupV1, "its API group: "+groupV1+" (v1) or "+groupAlpha+" (v1alpha2)")
 	fs.StringSliceVar(&r.endpoints, "endpoints", nil, "pick from these ip:port,… and not from a pool; for tests and set-ups without an API server")
 	o.serving.AddFlags(fs)
 
@@ -108,7 +114,13 @@ func (o *options) declare(fs *pflag.FlagSet, namespace string) *raw {
 	fs.StringVar(&r.running, "total-running-requests-metric", "vllm:num_requests_running", "requests being computed, name or name{label=value}")
 	fs.StringVar(&r.waiting, "total-queued-requests-metric", "vllm:num_requests_waiting", "requests queued")
 	fs.StringVar(&r.kvCache, "kv-cache-usage-percentage-metric", "vllm:kv_cache_usage_perc", "share of the KV cache in use, 0 to 1")
-	fs.IntVar(&o.maxModels, "max-model-labels", picker.DefaultMaxModels, "model names that get metric labels of their own; the rest is counted as other")
+	fs.StringVar(&r.adapters, "lora-info-metric", "vllm:lora_requests_info", "series whose labels list the LoRA adapters in use")
+	fs.StringVar(&o.source.ModelsPath, "model-server-models-path", "/v1/models", "path that lists the models a server answers to; empty: not asked")
+	fs.IntVar(&o.maxChoice, "max-endpoints", 1, "endpoints in one answer: more than one adds ordered fallbacks, which not every gateway understands")
+	fs.DurationVar(&o.deadline, "decision-timeout", time.Second, "time that one decision may take in the picker, waiting for the body left out; 503 after. 0: none")
+	fs.Float64Var(&o.shedQueue, "shed-queue-threshold", 5, "requests queued on every endpoint at which sheddable requests get 429")
+	fs.Float64Var(&o.shedKVCache, "shed-kv-cache-threshold", 0.8, "share of the KV cache in use, on every endpoint that is not queueing so much, at which they do")
+	fs.IntVar(&o.maxModels, "max-model-labels", picker.DefaultMaxModels, "pairs of model and target model that get metric labels of their own; the rest is counted as other")
 	fs.IntVarP(&o.verbosity, "v", "v", 2, fmt.Sprintf("verbosity; %d and more logs every pick", verboseDebug))
 	return r
 }
@@ -117,7 +129,7 @@ func (o *options) declare(fs *pflag.FlagSet, namespace string) *raw {
 // need, or not yet. Hidden marks them.
 func (o *options) declareMeaningless(fs *pflag.FlagSet) {
 	for _, name := range []string{
-		"config-file", "config-text", "lora-info-metric", "cache-info-metric", "refresh-prometheus-metrics-interval",
+		"config-file", "config-text", "cache-info-metric", "refresh-prometheus-metrics-interval",
 		"engine-label-key", "log-level", "zap-encoder", "zap-log-level", "zap-stacktrace-level", "zap-time-encoding",
 	} {
 		fs.String(name, "", "")
@@ -134,8 +146,8 @@ func (o *options) declareMeaningless(fs *pflag.FlagSet) {
 
 // complete checks the flags and reads the raw ones.
 func (o *options) complete(r *raw) error {
-	if r.group != groupV1 {
-		return hint.Errorf("move the pool to "+groupV1+"/v1", "--pool-group %s: only %s is served", r.group, groupV1)
+	if o.group != groupV1 && o.group != groupAlpha {
+		return hint.Errorf("move the pool to "+groupV1+"/v1", "--pool-group %s: neither %s nor %s", o.group, groupV1, groupAlpha)
 	}
 	if (o.pool == "") == (len(r.endpoints) == 0) {
 		return hint.Errorf("endpoint-picker --pool-name NAME --pool-namespace NAMESPACE", "either --pool-name or --endpoints must be set")
@@ -155,6 +167,7 @@ func (o *options) complete(r *raw) error {
 		{"total-running-requests-metric", r.running, &o.source.Running},
 		{"total-queued-requests-metric", r.waiting, &o.source.Waiting},
 		{"kv-cache-usage-percentage-metric", r.kvCache, &o.source.KVCache},
+		{"lora-info-metric", r.adapters, &o.source.Adapters},
 	} {
 		series, err := pool.ParseSeries(s.text)
 		if err != nil {
@@ -180,6 +193,12 @@ func (o *options) validate() error {
 		return fmt.Errorf("--scrape-timeout, --scrape-max-bytes and --scrape-max-lines: must be positive")
 	case o.workers < 1 || o.workers > 1024:
 		return fmt.Errorf("--scrape-workers %d: not between 1 and 1024", o.workers)
+	case o.maxChoice < 1 || o.maxChoice > 16:
+		return fmt.Errorf("--max-endpoints %d: not between 1 and 16", o.maxChoice)
+	case o.deadline < 0:
+		return fmt.Errorf("--decision-timeout %v: negative", o.deadline)
+	case o.shedQueue <= 0 || o.shedKVCache <= 0:
+		return fmt.Errorf("--shed-queue-threshold %v, --shed-kv-cache-threshold %v: must be positive", o.shedQueue, o.shedKVCache)
 	case o.maxModels < 1:
 		return fmt.Errorf("--max-model-labels %d: less than 1", o.maxModels)
 	}

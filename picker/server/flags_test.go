@@ -42,7 +42,8 @@ func TestDefaults(t *testing.T) {
 	want := pool.Source{
 		Scheme: "http", Path: "/metrics",
 		Running: pool.Series{Name: "vllm:num_requests_running"}, Waiting: pool.Series{Name: "vllm:num_requests_waiting"},
-		KVCache: pool.Series{Name: "vllm:kv_cache_usage_perc"},
+		KVCache: pool.Series{Name: "vllm:kv_cache_usage_perc"}, Adapters: pool.Series{Name: "vllm:lora_requests_info"},
+		ModelsPath: "/v1/models",
 	}
 	if !reflect.DeepEqual(o.source, want) {
 		t.Errorf("source %+v", o.source)
@@ -100,7 +101,7 @@ func TestArgumentsOfTheReferenceAreAccepted(t *testing.T) {
 				"--pool-name=p", "--total-queued-requests-metric", "nv_trt_llm_request_metrics{request_type=waiting}",
 				"--kv-cache-usage-percentage-metric", "nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=fraction}", "--lora-info-metric", "",
 			},
-			[]string{"--lora-info-metric"},
+			nil,
 		},
 		"reference intervals": {
 			[]string{"--pool-name=p", "--refresh-metrics-interval=50ms", "--metrics-staleness-threshold=2s", "--model-server-metrics-port=8000"}, nil,
@@ -130,7 +131,10 @@ func TestMistakesAreNamed(t *testing.T) {
 		"both pool and endpoints":        {"--pool-name=p --endpoints=127.0.0.1:1", "--endpoints", true},
 		"an unknown flag":                {"--pool-nmae=p", "pool-nmae", true},
 		"an argument":                    {"--pool-name=p qwen", "qwen", true},
-		"the group of v1alpha2":          {"--pool-name=p --pool-group=inference.networking.x-k8s.io", "inference.networking.x-k8s.io", true},
+		"a group without pools":          {"--pool-name=p --pool-group=example.com", "example.com", true},
+		"no endpoint to answer with":     {"--pool-name=p --max-endpoints=0", "--max-endpoints", false},
+		"a deadline in the past":         {"--pool-name=p --decision-timeout=-1s", "--decision-timeout", false},
+		"a pool that always sheds":       {"--pool-name=p --shed-queue-threshold=0", "--shed-queue-threshold", false},
 		"an endpoint without port":       {"--endpoints=127.0.0.1", "127.0.0.1", false},
 		"a scheme that is none":          {"--pool-name=p --model-server-metrics-scheme=ftp", "ftp", false},
 		"a series that cannot be read":   {"--pool-name=p --total-queued-requests-metric=a{b}", "--total-queued-requests-metric", false},

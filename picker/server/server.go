@@ -10,11 +10,13 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/pflag"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -24,6 +26,7 @@ import (
 
 	"github.com/kubectl-infer/kubectl-infer/picker"
 	"github.com/kubectl-infer/kubectl-infer/picker/pool"
+	"github.com/kubectl-infer/kubectl-infer/picker/rewrite"
 	"github.com/kubectl-infer/kubectl-infer/picker/score"
 	"github.com/kubectl-infer/kubectl-infer/pkg/evidence/scrape"
 	"github.com/kubectl-infer/kubectl-infer/pkg/extproc"
@@ -59,17 +62,23 @@ func Main(ctx context.Context, args []string, stderr io.Writer) error {
 	return run(ctx, o, log, source)
 }
 
-// endpoints fills a picker until ctx ends and calls synced once it has.
-type endpoints func(ctx context.Context, p *picker.Picker, synced func())
+// world is what an API server tells a picker.
+type world struct {
+	endpoints *picker.Picker
+	rules     atomic.Pointer[rewrite.Table]
+}
+
+// endpoints fills a world until ctx ends and calls synced once it has.
+type endpoints func(ctx context.Context, w *world, synced func())
 
 // fixed serves the addresses of --endpoints.
 func fixed(o *options) endpoints {
-	return func(ctx context.Context, p *picker.Picker, synced func()) {
+	return func(ctx context.Context, w *world, synced func()) {
 		snapshot := &picker.Snapshot{}
 		for _, address := range o.endpoints {
 			snapshot.Endpoints = append(snapshot.Endpoints, picker.NewEndpoint(address))
 		}
-		p.SetSnapshot(snapshot)
+		w.endpoints.SetSnapshot(snapshot)
 		synced()
 		<-ctx.Done()
 	}
@@ -89,12 +98,39 @@ func watchPool(o *options, log *slog.Logger, kubeconfig string) (endpoints, erro
 	if err != nil {
 		return nil, fmt.Errorf("build InferencePool client: %w", err)
 	}
-	return func(ctx context.Context, p *picker.Picker, synced func()) {
-		w := &pool.Watcher{
+	objects, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("build dynamic client: %w", err)
+	}
+	return func(ctx context.Context, w *world, synced func()) {
+		ctx = klog.NewContext(ctx, logr.FromSlogHandler(log.Handler()))
+		var running sync.WaitGroup
+		seen := make(chan struct{}, 2) // one for the pool, one for the rules
+		see := func() { seen <- struct{}{} }
+		follow := &pool.Watcher{
 			Inference: pools, Core: core, Namespace: o.namespace, Name: o.pool,
-			Publish: p.SetSnapshot, Synced: synced, Log: log,
+			Publish: w.endpoints.SetSnapshot, Synced: see, Log: log,
 		}
-		w.Run(klog.NewContext(ctx, logr.FromSlogHandler(log.Handler())))
+		if o.group == groupAlpha {
+			follow.Alpha = objects
+		}
+		rules := &rewrite.Watcher{
+			Discovery: core.Discovery(), Dynamic: objects, Namespace: o.namespace,
+			Pool: rewrite.Pool{Group: o.group, Name: o.pool}, Publish: w.rules.Store, Synced: see,
+			Clock: clock.RealClock{}, Log: log,
+		}
+		running.Go(func() { follow.Run(ctx) })
+		running.Go(func() { rules.Run(ctx) })
+		for range cap(seen) {
+			select {
+			case <-seen:
+			case <-ctx.Done():
+			}
+		}
+		if ctx.Err() == nil {
+			synced()
+		}
+		running.Wait()
 	}, nil
 }
 
@@ -115,13 +151,18 @@ func restConfig(kubeconfig string) (*rest.Config, error) {
 
 // run wires the parts and serves until ctx ends and the drain is over.
 func run(ctx context.Context, o *options, log *slog.Logger, source endpoints) error {
-	p := picker.New(picker.Options{Staleness: o.staleness, Scorers: score.Default()})
+	p := picker.New(picker.Options{
+		Staleness: o.staleness, Scorers: score.Default(), ShedQueue: o.shedQueue, ShedKVCache: o.shedKVCache,
+	})
+	w := &world{endpoints: p}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	handler := &picker.Handler{
 		Picker: p, Clock: clock.RealClock{}, Log: log,
-		Metrics: picker.NewMetrics(registry, o.namespace, o.pool, o.maxModels),
+		Metrics:  picker.NewMetrics(registry, o.namespace, o.pool, o.maxModels),
+		Rewrites: w.rules.Load, Endpoints: o.maxChoice, Deadline: o.deadline,
 	}
+	handler.Metrics.CountLoaded(registry, o.namespace, o.pool, handler)
 	handler.Metrics.CountReady(registry, o.namespace, o.pool, p)
 	server, err := extproc.Listen(o.serving, log, func(context.Context) extproc.Processor { return handler.NewProcessor() })
 	if err != nil {
@@ -135,7 +176,7 @@ func run(ctx context.Context, o *options, log *slog.Logger, source endpoints) er
 	defer running.Wait()
 	defer stop()
 	running.Go(func() {
-		source(background, p, func() {
+		source(background, w, func() {
 			log.Info("ready", "namespace", o.namespace, "pool", o.pool, "endpoints", p.Snapshot().Ready())
 			server.SetReady(true)
 		})

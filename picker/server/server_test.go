@@ -22,7 +22,6 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 
-	"github.com/kubectl-infer/kubectl-infer/picker"
 	"github.com/kubectl-infer/kubectl-infer/pkg/evidence/scrape"
 )
 
@@ -196,7 +195,7 @@ func TestAPickOverTheWireAndADrainThatCutsNothing(t *testing.T) {
 
 func TestNotReadyUntilThePoolWasSeen(t *testing.T) {
 	seen := make(chan struct{})
-	source := func(ctx context.Context, p *picker.Picker, synced func()) {
+	source := func(ctx context.Context, _ *world, synced func()) {
 		<-seen
 		synced()
 		<-ctx.Done()

@@ -99,6 +99,19 @@ func (p *Page) Values(name, label string) []string {
 	return slices.Compact(values)
 }
 
+// Newest returns the labels of the sample called name with the largest value: of
+// an info series whose value is the time it was written. ok is false when there
+// is none.
+func (p *Page) Newest(name string) (label func(string) string, ok bool) {
+	var newest sample
+	for _, s := range p.samples[name] {
+		if !ok || s.value > newest.value {
+			newest, ok = s, true
+		}
+	}
+	return newest.labels.Get, ok
+}
+
 // edge reads the upper edge of a bucket.
 func (s sample) edge() (float64, error) {
 	le := s.labels.Get(labels.BucketLabel)

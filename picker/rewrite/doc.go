@@ -1,0 +1,28 @@
+// Package rewrite decides which model serves a request: the weights of LoRA
+// rollouts. Start reading at Table.Match and Rule.Draw, which are pure; objects.go
+// reads InferenceModel and InferenceModelRewrite into rules, watch.go follows
+// them in the cluster.
+//
+// What is decided here:
+//
+//   - An exact rule beats a generic one (a rule without matches, which is about
+//     every model, and about requests that name none). Among rules for the same
+//     name the oldest object wins, of one age the one whose kind and name sort
+//     first; inside an object the first.
+//   - Each request draws anew, in exact proportion to the integer weights. With no
+//     weight set all targets are equal; with some set, those without get nothing.
+//     An InferenceModel without targets serves its own name.
+//   - A target that no ready Pod has loaded is left out of the draw, and its share
+//     goes to the others in proportion. When none is loaded the request is
+//     refused: sending it anywhere would only buy a 404.
+//   - An InferenceModelRewrite must name the pool's own group. An InferenceModel
+//     may name either group of InferencePool: its API is older than v1, and
+//     defaults to the old group.
+//
+// Whether a rewrite's list is called split or targets is told by the object: the
+// API server prunes what the CRD's schema does not have.
+//
+// Sources: api/v1alpha2/inferencemodel_types.go of gateway-api-inference-extension
+// v0.5.1, apix/v1alpha2/inferencemodelrewrite_types.go of v1.2.0 (split), v1.5.0
+// (targets) and llm-d-router v0.9.0.
+package rewrite
