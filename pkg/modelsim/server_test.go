@@ -99,6 +99,7 @@ func TestStreamsEndWithUsageAndDone(t *testing.T) {
 				var text strings.Builder
 				var finish string
 				var last reply
+				pieces := 0
 				for _, e := range events[:len(events)-1] {
 					last = reply{}
 					if err := json.Unmarshal([]byte(strings.TrimPrefix(e, "data: ")), &last); err != nil {
@@ -108,6 +109,9 @@ func TestStreamsEndWithUsageAndDone(t *testing.T) {
 						if c.FinishReason != nil {
 							finish += *c.FinishReason
 						}
+						if c.Delta == nil || c.Delta.Role == "" {
+							pieces++
+						}
 						switch {
 						case c.Text != nil:
 							text.WriteString(*c.Text)
@@ -116,8 +120,8 @@ func TestStreamsEndWithUsageAndDone(t *testing.T) {
 						}
 					}
 				}
-				if n := len(strings.Fields(text.String())); n != 40 || !strings.HasPrefix(text.String(), "I am qwen-v1, a simulated model. The rest") {
-					t.Errorf("%d words: %s", n, text.String())
+				if n := len(strings.Fields(text.String())); n != 40 || pieces != 40 || !strings.HasPrefix(text.String(), "I am qwen-v1, a simulated model. The rest") {
+					t.Errorf("%d words in %d pieces: %s", n, pieces, text.String())
 				}
 				if finish != "length" || last.Usage == nil || last.Usage.CompletionTokens != 40 || len(last.Choices) != 0 {
 					t.Errorf("finish %q, last chunk %+v", finish, last)
