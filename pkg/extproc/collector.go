@@ -8,9 +8,8 @@ import (
 
 // relaxedPercent is the garbage, in percent of live memory, at which Go collects
 // while the memory limit is far. A server's live memory is a few MiB between
-// bodies, and at Go's default of 100 percent it would collect hundreds of times
-// a second: a sixth of the CPU time of a 128 KiB request, see
-// docs/benchmarks.md.
+// bodies, and at Go's default of 100 percent it would collect all the
+// time: a sixth of the CPU time of a 128 KiB request, see docs/benchmarks.md.
 const relaxedPercent = 400
 
 // relaxCollector lets more garbage pile up where a memory limit ends that in
