@@ -32,6 +32,10 @@ func main() {
 	}
 }
 
+// chunkRuns is how many runs are written to the state at once. The seeds of a
+// chunk follow from it, so one state holds chunks of one size only.
+const chunkRuns = 50
+
 // chunk is a finished part of a case, one line of the state file.
 type chunk struct {
 	Case  string         `json:"case"`
@@ -48,13 +52,15 @@ type section struct {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("gatesim", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	runs := flags.Int("runs", 10010, "healthy runs, over all kinds of traffic")
+	runs := flags.Int("runs", 10000, "healthy runs, over all kinds of traffic; all numbers of runs are rounded up to fifties")
 	harmed := flags.Int("harmed", 200, "runs of each kind of harm")
 	without := flags.Int("without-phi", 200, "healthy runs of each hardest kind of traffic without φ")
 	file := flags.String("state", "", "file that keeps finished parts, so that a second start goes on; delete it after changing the code")
 	workers := flags.Int("workers", 1, "runs at a time")
-	size := flags.Int("chunk", 65, "runs between two writes of the state")
-	if err := flags.Parse(args); err != nil {
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return nil
+	case err != nil:
 		return err
 	}
 	debug.SetGCPercent(800) // many short-lived small slices
@@ -71,7 +77,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		}
 		defer c.close()
 	}
-	if err := c.work(ctx, c.todo(sections, *size), *workers); err != nil {
+	if err := c.work(ctx, c.todo(sections), *workers); err != nil {
 		return err
 	}
 	printHealthy(stdout, sections[0], &c)
@@ -90,7 +96,6 @@ type campaign struct {
 type job struct {
 	what simulate.Case
 	from uint64
-	runs int
 }
 
 func (c *campaign) open(path string) error {
@@ -134,9 +139,9 @@ func (c *campaign) keep(part chunk) {
 
 // todo are the parts not done yet, every case in turn, so that an interrupted
 // campaign has some of each.
-func (c *campaign) todo(sections []section, size int) []job {
+func (c *campaign) todo(sections []section) []job {
 	var jobs []job
-	for from, more := 0, true; more; from += size {
+	for from, more := 0, true; more; from += chunkRuns {
 		more = false
 		for _, s := range sections {
 			for _, what := range s.cases {
@@ -145,7 +150,7 @@ func (c *campaign) todo(sections []section, size int) []job {
 				}
 				more = true
 				if _, ok := c.done[what.Name][uint64(from)]; !ok {
-					jobs = append(jobs, job{what, uint64(from), min(size, s.runs-from)})
+					jobs = append(jobs, job{what, uint64(from)})
 				}
 			}
 		}
@@ -192,7 +197,7 @@ feed:
 }
 
 func (c *campaign) do(j job) error {
-	tally, err := j.what.Run(j.from, j.runs)
+	tally, err := j.what.Run(j.from, chunkRuns)
 	if err != nil {
 		return err
 	}

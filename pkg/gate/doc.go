@@ -103,7 +103,7 @@
 // steps are judged by absolute gates.
 //
 // Requests that fail in clumps carry less evidence than their number says. φ ≥ 1,
-// fixed before a step, is the exponent 1/φ of its factors; by Jensen's
+// fixed before a step (StepPhi), is the exponent 1/φ of its factors; by Jensen's
 // inequality the bound holds for every φ, and for clumps of up to φ.
 //
 // # Sources
