@@ -48,7 +48,7 @@ seed "a resumed step is not watched again"           run.go     's/s\.Phase = Ra
 seed "the lock is not asked"                         run.go     's/err := d\.Lock\.Check\(\)/err := error(nil)/'
 seed "a stale lease starves a rollback"              run.go     's/s\.Phase == RollingBack \&\& errors\.Is\(err, ErrUnlocked\)/false/'
 seed "an abort waits its turn"                       request.go 's/q\.Wish == WishAbort \}\)/false })/'
-seed "another run'"'"'s request is obeyed"           request.go 's/q\.Run != r\.Run \|\| //'
+seed "another run's request is obeyed"           request.go 's/q\.Run != r\.Run \|\| //'
 seed "a takeover is taken for trouble"               trouble.go 's/errors\.Is\(o\.Err, ErrSuperseded\)/false/'
 seed "a rollback without end"                        trouble.go 's/inPhase >= o\.RollbackLimit/false/'
 seed "a living holder looks dead"                    lease.go   's/view\.Version != j\.first\.Version/false/'
