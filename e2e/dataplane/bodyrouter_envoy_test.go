@@ -121,7 +121,7 @@ static_resources:
     transport_socket: {name: tls, typed_config: {"@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext, common_tls_context: {alpn_protocols: [h2]}}}
 {{- end}}
 {{- if .CheckHealth}}
-    health_checks: [{timeout: 1s, interval: 0.1s, no_traffic_interval: 0.1s, unhealthy_threshold: 1, healthy_threshold: 1, reuse_connection: true, grpc_health_check: {}}]
+    health_checks: [{timeout: 1s, interval: 0.1s, no_traffic_interval: 0.1s, unhealthy_threshold: 3, healthy_threshold: 1, reuse_connection: true, grpc_health_check: {}}]
 {{- end}}
     load_assignment: {cluster_name: body-router, endpoints: [{lb_endpoints: [{{range .Routers}}{endpoint: {address: {{addr .}}}}, {{end}}]}]}
 {{- if .PickerMode}}
@@ -232,21 +232,6 @@ func (g *proxied) page(path string) string {
 		g.t.Fatal(err)
 	}
 	return string(text)
-}
-
-// stat is one of Envoy's counters, 0 when it has none of that name.
-func (g *proxied) stat(name string) int {
-	g.t.Helper()
-	n := 0
-	for line := range strings.Lines(g.page("/stats?filter=" + name)) {
-		if _, value, ok := strings.Cut(strings.TrimSpace(line), ": "); ok {
-			var one int
-			if _, err := fmt.Sscan(value, &one); err == nil {
-				n += one
-			}
-		}
-	}
-	return n
 }
 
 // send makes a request and reads its echo.
