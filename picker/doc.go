@@ -5,7 +5,8 @@
 // choices, over an immutable Snapshot. Handler puts it behind the ext_proc
 // conversation of pkg/extproc and keeps to the endpoint picker protocol
 // (https://github.com/kubernetes-sigs/gateway-api-inference-extension/tree/main/docs/proposals/004-endpoint-picker-protocol).
-// Package pool makes the snapshots from an InferencePool and its Pods and
+// Package rewrite decides which model serves a
+// request, package pool makes the snapshots from an InferencePool and its Pods and
 // refreshes the loads, package score holds the scorers, package server is the
 // program.
 //

@@ -3,6 +3,6 @@
 // loads of its endpoints fresh. Start reading at Watcher.Run; what a pool and
 // its Pods amount to is the pure function assemble.
 //
-// The rights they need: get, list and watch on pods of the pool's namespace, and
+// The rights they need: list and watch on pods of the pool's namespace, and
 // on the one InferencePool, by name.
 package pool
