@@ -97,8 +97,8 @@ func TestHermeticChoices(t *testing.T) {
 		want      int
 		share     float64 // at least
 	}{
-		"load wins":                                    {[]Endpoint{state(0, 3, 0.2), state(1, 0, 0.1), state(2, 10, 0.2)}, "base", 1, 0.97},
-		"active adapter, low queue":                    {[]Endpoint{state(0, 0, 0.2), state(1, 0, 0.1, "sql-lora"), state(2, 10, 0.2)}, "sql-lora", 1, 0.95},
+		"the clearly lower load wins":                  {[]Endpoint{state(0, 3, 0.2), state(1, 0, 0.1), state(2, 10, 0.2)}, "base", 1, 0.97},
+		"an active adapter and a low queue":            {[]Endpoint{state(0, 0, 0.2), state(1, 0, 0.1, "sql-lora"), state(2, 10, 0.2)}, "sql-lora", 1, 0.95},
 		"an active adapter beats a freer KV cache":     {[]Endpoint{state(0, 10, 0.2), state(1, 10, 0.4, "sql-lora"), state(2, 10, 0.3)}, "sql-lora", 1, 0.8},
 		"everything hot: an empty queue beats free KV": {[]Endpoint{state(0, 6, 0.2), state(1, 0, 0.85), state(2, 10, 0.9)}, "base", 1, 0.8},
 		"an adapter that only one has loaded":          {[]Endpoint{serving(0, "base"), serving(1, "base", "new-lora"), serving(2, "base")}, "new-lora", 1, 1},
