@@ -10,7 +10,7 @@ PACKAGES := ./cmd/... ./pkg/... ./picker/... ./plugin/...
 # Two cores: the end-to-end packages start real servers, one package at a time.
 E2E      := ./e2e/...
 
-.PHONY: help demo test lint bench soak build assets unit e2e clean tools
+.PHONY: help demo test lint bench soak build assets unit e2e clean tools peers gate-sim
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,22 +25,36 @@ unit: ## unit tests with the race detector
 	@echo "== unit tests, race detector on"
 	@go test -race -shuffle=on $(PACKAGES)
 
-e2e: build assets ## CLI sessions, data plane on real Envoy, cluster tests on the sandbox
+e2e: build assets ## CLI sessions, data plane on real Envoy, cluster tests on the sandbox, OpenAI's clients
 	@echo "== end-to-end tests on real parts"
-	@go test -p 1 -count=1 -timeout 20m $(E2E)
+	@go test -p 1 -count=1 -timeout 25m $(E2E)
+	@echo "== OpenAI's clients for Go and Python against the simulated model server"
+	@cd e2e/openai && go test -count=1 ./...
 
 lint: tools ## gofumpt, go vet, staticcheck
 	@echo "== gofumpt"; out=$$($(BIN)/tools/gofumpt -l cmd pkg picker plugin e2e); test -z "$$out" || { echo "not formatted:"; echo "$$out"; echo "hint: bin/tools/gofumpt -w FILE"; exit 1; }
-	@echo "== go vet"; go vet ./...
+	@echo "== go vet"; go vet ./... && go vet -tags soak ./pkg/bodyrouter ./e2e/dataplane && (cd e2e/openai && go vet ./...)
 	@echo "== staticcheck"; $(BIN)/tools/staticcheck ./...
 
-bench: build assets ## benchmarks, each beside a floor measured in the same run
-	@echo "== benchmarks"
-	@go test -run '^$$' -bench . -benchmem $(PACKAGES)
+bench: build peers ## server CPU per request beside an echo floor and the reference, in one run; writes docs/benchmarks.md
+	@echo "== benchmarks (about 6 minutes)"
+	@go run ./e2e/bench --suite body-router --write docs/benchmarks.md
+	@go run ./e2e/bench --suite endpoint-picker --write docs/benchmarks.md
 
-soak: build assets ## long campaigns, in slices (SOAK_ROUNDS, default 10): crash matrix, restarts, differential tests
+peers:
+	@echo "== the reference body router, pinned in e2e/peers (about 3 minutes the first time)"
+	@e2e/peers/build.sh
+
+gate-sim: ## healthy and harmed canaries by the thousand, for docs/gates.md; resumable
+	@echo "== gate simulation (bin/gate-sim.jsonl keeps what is done)"
+	@mkdir -p $(BIN)
+	@go run ./e2e/gatesim --state $(BIN)/gate-sim.jsonl
+
+soak: build assets ## long campaigns (SOAK_ROUNDS, default 10): crash matrix, endings, restarts, hostile bodies, a million documents
 	@echo "== soak"
 	@go test -count=$${SOAK_ROUNDS:-10} -timeout 0 -run 'Crash' ./e2e/cluster/ ./pkg/rollout/
+	@SOAK_ROUNDS=$${SOAK_ROUNDS:-10} go test -count=1 -timeout 0 -run 'EveryEnding' ./e2e/sandbox
+	@go test -tags soak -count=1 -timeout 0 -run 'Soak' ./pkg/bodyrouter ./e2e/dataplane
 
 build: ## the programs, into bin/
 	@echo "== build $(PROGRAMS)"

@@ -1,3 +1,5 @@
+//go:build soak
+
 package dataplane
 
 import (
@@ -60,12 +62,5 @@ func rollingRestarts(t *testing.T, mode string, restarts int) {
 	t.Logf("%d restarts, %s: %d of %d requests failed", restarts, mode, failed.Load(), served.Load())
 	if failed.Load() > 0 {
 		t.Errorf("%d of %d requests failed", failed.Load(), served.Load())
-	}
-}
-
-func TestRollingRestartsOfTheBodyRouterFailNoRequest(t *testing.T) {
-	t.Parallel()
-	for mode, restarts := range map[string]int{modeBuffered: 2, modeFullDuplex: 3} {
-		t.Run(mode, func(t *testing.T) { t.Parallel(); rollingRestarts(t, mode, restarts) })
 	}
 }

@@ -143,7 +143,7 @@ func (s *served) awaitHealth(t *testing.T, service string, want healthv1.HealthC
 
 func TestDrainClosesWhatOwesNothingAndAnswersTheRest(t *testing.T) {
 	t.Parallel()
-	s := serve(t, func(o *extproc.Options) { o.DrainWindow = 100 * time.Millisecond })
+	s := serve(t, func(o *extproc.Options) { o.DrainWindow = 2 * time.Second })
 	s.SetReady(true)
 	s.awaitHealth(t, "readiness", healthv1.HealthCheckResponse_SERVING)
 
