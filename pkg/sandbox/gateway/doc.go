@@ -9,9 +9,18 @@
 // Decisions made here:
 //   - Each Gateway gets the first free address of 127.N.1.0/24 and keeps it as
 //     long as it exists; its status is where the choice is remembered.
-//   - When Envoy refuses a configuration, the last good one keeps serving, every
-//     Gateway says Programmed=False with Envoy's words, and the statuses of
-//     routes and pools stay at the generation that is really served. It is
+//   - When Envoy refuses a configuration, the HTTPRoutes and Gateways that have
+//     changed are offered by halves until those to blame are known. Each of
+//     those stays as it was last served and says Envoy's words in its status
+//     (Accepted=False or Programmed=False); everything else goes on. A Gateway is
 //     offered again every two seconds: another program may have held the port.
-//   - An Envoy that ends is an error of Run: the supervisor decides what then.
+//     When no object is to blame, the last good configuration keeps serving and
+//     every Gateway says Programmed=False.
+//   - An Envoy that ends is started again with back-off, and gets all it had. One
+//     that ends before it ever served is an error of Run.
+//   - access.json is read as it grows, for the counters on /metrics of the admin
+//     address at port 9902 (asked≠served mismatches among them), and moved aside
+//     at 16 MiB.
+//   - Pickers are provisioned only at Gateways of a class with ACK's controller
+//     name. What was made is labelled, and is left when its pool goes.
 package gateway

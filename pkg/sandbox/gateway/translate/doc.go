@@ -14,6 +14,13 @@
 //   - A rule that names something unsupported answers 500 while the route's
 //     other rules work (PartiallyInvalid); a route of such rules only is not
 //     accepted.
+//   - A mirror asks no picker, whatever it names; the route's Accepted condition
+//     says so. A mirror whose reference is bad is left out.
+//   - A redirect that names neither scheme nor port goes to the port that is
+//     really served.
+//   - Of a ClientTrafficPolicy or BackendTrafficPolicy the known part is in force
+//     (Accepted=True) and the rest is named by the condition UnsupportedFields.
+//     Where policies meet, the older one wins, and a route's over its Gateway's.
 //   - An endpoint picker is dialled with TLS, unverified as every provider
 //     does, unless its Service port has appProtocol kubernetes.io/h2c or its
 //     Pod was started with --secure-serving=false.
