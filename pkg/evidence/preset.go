@@ -53,6 +53,7 @@ func presets() []preset {
 			errors: codeErrors("infer_picker_requests_finished_total"),
 			histograms: map[gate.Metric]histogram{
 				gate.TTFT: {"infer_picker_ttft_seconds", map[string]string{"streaming": "true"}},
+				gate.TPOT: {"infer_picker_tpot_seconds", nil},
 				gate.E2E:  {"infer_picker_request_duration_seconds", nil},
 			},
 			edges: edges.Latency,

@@ -55,7 +55,7 @@ func checkBackends(route *target.HTTPRoute, plan rollout.Plan) error {
 
 // arms resolves both pools, proves that their metrics can be read, and binds
 // the plan's gates to what is exported.
-func arms(ctx context.Context, clients *kube.Clients, plan rollout.Plan) (*evidence.Arms, []gate.Bound, error) {
+func arms(ctx context.Context, clients *kube.Clients, plan rollout.Plan, via evidence.Via) (*evidence.Arms, []gate.Bound, error) {
 	stable, err := evidence.ResolvePool(ctx, clients, plan.Namespace, plan.Stable)
 	if err != nil {
 		return nil, nil, err
@@ -68,7 +68,7 @@ func arms(ctx context.Context, clients *kube.Clients, plan rollout.Plan) (*evide
 	if err != nil {
 		return nil, nil, err
 	}
-	both := evidence.New(clients, stable, canary, evidence.Auto)
+	both := evidence.New(clients, stable, canary, via)
 	bounds, err := both.Bind(ctx, exprs)
 	if err != nil {
 		both.Close()

@@ -139,7 +139,7 @@ func (o *runOptions) begin(ctx context.Context, clients *kube.Clients, object ob
 
 // prepare is the preflight, with the question whose route this is.
 func (o *runOptions) prepare(ctx context.Context, clients *kube.Clients, object object, plan rollout.Plan) (prepared, error) {
-	p, err := prepare(ctx, clients, object, plan)
+	p, err := prepare(ctx, clients, object, plan, evidence.Via(o.via))
 	if err != nil || p.done || p.resumed {
 		return p, err
 	}
@@ -172,7 +172,7 @@ func (p prepared) close() {
 
 // prepare is the preflight: it reads everything, refuses what cannot work, and
 // writes nothing.
-func prepare(ctx context.Context, clients *kube.Clients, object object, plan rollout.Plan) (prepared, error) {
+func prepare(ctx context.Context, clients *kube.Clients, object object, plan rollout.Plan, via evidence.Via) (prepared, error) {
 	store := journal.New(clients.Core, plan.Namespace, object.kind, object.name)
 	old, err := store.Load(ctx)
 	if err != nil && !errors.Is(err, journal.ErrNone) {
@@ -213,7 +213,7 @@ func prepare(ctx context.Context, clients *kube.Clients, object object, plan rol
 			return prepared{}, err
 		}
 	}
-	return p, p.measure(ctx, clients, plan)
+	return p, p.measure(ctx, clients, plan, via)
 }
 
 // promoted takes up the last run, of the same plan, if its end still stands:
@@ -232,11 +232,11 @@ func promoted(ctx context.Context, clients *kube.Clients, object object, old rol
 }
 
 // measure opens the evidence and the judge.
-func (p *prepared) measure(ctx context.Context, clients *kube.Clients, plan rollout.Plan) error {
+func (p *prepared) measure(ctx context.Context, clients *kube.Clients, plan rollout.Plan, via evidence.Via) error {
 	if p.record.Phase == rollout.RollingBack {
 		return nil
 	}
-	both, bounds, err := arms(ctx, clients, plan)
+	both, bounds, err := arms(ctx, clients, plan, via)
 	if err != nil {
 		return err
 	}
