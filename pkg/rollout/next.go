@@ -212,6 +212,10 @@ func raising(s State, o Observation) (State, Action) {
 		return s, Action{Verb: Read}
 	case !o.Standing.AtGoal && s.Watch.Moved:
 		return drifting(s, *o.Standing)
+	case !o.Standing.AtGoal && s.Step > 0 && o.Now.Sub(s.Watch.Since) > longestGap(s.Plan):
+		// What the gates said is old: the step before is watched again.
+		s.Step--
+		return raise(s, o.Now, "the cluster could not be written for too long to trust the last look")
 	case !o.Standing.AtGoal:
 		return s, Action{Verb: Move}
 	}

@@ -212,3 +212,37 @@ func TestAProcessThatSleptHasNotBaked(t *testing.T) {
 		t.Errorf("the first step passed after %d looks; the hour asleep was counted as bake time", looks)
 	}
 }
+
+// TestAPassThatCouldNotBeRecordedForLongIsEarnedAnew cuts the cluster off in the
+// moment the first step has passed. The canary goes bad meanwhile: what the
+// gates said before the outage must not raise its share after it.
+func TestAPassThatCouldNotBeRecordedForLongIsEarnedAnew(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var down time.Time
+	w.fail = func(call string) error {
+		if call != "save" || w.share != 25 || w.stored().Phase != rollout.Baking {
+			return nil
+		}
+		if down.IsZero() {
+			down = w.now
+		}
+		if w.now.Sub(down) < 10*time.Minute {
+			return errDown
+		}
+		return nil
+	}
+	w.canary = func(w *world) rollout.Arm {
+		if !down.IsZero() {
+			return arm(100, 50)
+		}
+		return healthy(100)
+	}
+	result, _ := w.live(t.Context(), start(t, w, "a"))
+	if result.Outcome != rollout.FailedGate {
+		t.Errorf("outcome %s: %s", result.Outcome, result.Why)
+	}
+	if slices.Contains(w.shares, 100) {
+		t.Errorf("shares written: %v", w.shares)
+	}
+}
