@@ -44,11 +44,17 @@ type Load struct {
 type Live struct {
 	inFlight atomic.Int64
 	load     atomic.Pointer[Load]
-	models   atomic.Pointer[Models]
+	served   atomic.Pointer[served]
 }
 
 // Models are the names a model server answers to; true marks a LoRA adapter.
 type Models map[string]bool
+
+// served is what a model server said last about its models.
+type served struct {
+	models Models
+	sure   bool // it answered when it was asked last
+}
 
 // InFlight is the number of requests this picker has sent here and not seen the
 // end of.
@@ -64,24 +70,50 @@ func (l *Live) End() { l.inFlight.Add(-1) }
 func (l *Live) Report(load Load) { l.load.Store(&load) }
 
 // Serve stores the names the model server answers to.
-func (l *Live) Serve(m Models) { l.models.Store(&m) }
+func (l *Live) Serve(m Models) { l.served.Store(&served{m, true}) }
 
-// Serves tells whether the model server answers to name: also true when the
-// name is empty or the server never said what it answers to.
+// Doubt notes that the model server did not tell its names when it was asked
+// last: those it told before are kept, and prove nothing any more.
+func (l *Live) Doubt() {
+	if s := l.served.Load(); s != nil && s.sure {
+		l.served.Store(&served{s.models, false})
+	}
+}
+
+// models are the names told last, nil when none ever were.
+func (l *Live) models() Models {
+	if s := l.served.Load(); s != nil {
+		return s.models
+	}
+	return nil
+}
+
+// Serves tells whether the model server answers to name, as far as is known:
+// true when the name is empty or the server never said what it answers to.
 func (l *Live) Serves(name string) bool {
-	models := l.models.Load()
+	models := l.models()
 	if models == nil || name == "" {
 		return true
 	}
-	_, ok := (*models)[name]
+	_, ok := models[name]
 	return ok
+}
+
+// lacks tells whether the model server is known not to answer to name: it said so
+// when it was asked last, and its load is no older than maxAge.
+func (l *Live) lacks(name string, now time.Time, maxAge time.Duration) bool {
+	s, load := l.served.Load(), l.load.Load()
+	if s == nil || !s.sure || load == nil || now.Sub(load.At) > maxAge {
+		return false
+	}
+	_, ok := s.models[name]
+	return !ok
 }
 
 // adapter tells how ready the model server is for a request of this model.
 func (l *Live) adapter(load *Load, name string) Adapter {
-	models := l.models.Load()
 	switch {
-	case models == nil || !(*models)[name] || load.MaxAdapters <= 0:
+	case !l.models()[name] || load.MaxAdapters <= 0:
 		return NoAdapter
 	case slices.Contains(load.ActiveAdapters, name):
 		return AdapterActive
@@ -162,25 +194,11 @@ func (s *Snapshot) Ready() int {
 // said what it answers to.
 func (s *Snapshot) Knows(name string) (known, told bool) {
 	for i := range s.Endpoints {
-		models := s.Endpoints[i].Live.models.Load()
-		if models == nil {
-			continue
-		}
-		told = true
-		if _, ok := (*models)[name]; ok {
+		models := s.Endpoints[i].Live.models()
+		told = told || models != nil
+		if _, ok := models[name]; ok {
 			return true, true
 		}
 	}
 	return false, told
-}
-
-// Loaded tells whether an endpoint that may be picked serves name, as far as is
-// known.
-func (s *Snapshot) Loaded(name string) bool {
-	for i := range s.Endpoints {
-		if e := &s.Endpoints[i]; available(e, nil) && e.Live.Serves(name) {
-			return true
-		}
-	}
-	return false
 }

@@ -96,8 +96,7 @@ func (x *exchange) pick() error {
 	x.leave()
 	x.endpoint, x.reason = x.handler.Picker.Pick(&x.request)
 	if x.endpoint == nil {
-		x.handler.Metrics.picks.WithLabelValues(string(x.reason)).Inc()
-		return refuse(x.reason)
+		return x.refuse(x.reason)
 	}
 	x.endpoint.Live.Begin()
 	if n := x.handler.Endpoints - 1; n > 0 {
@@ -137,12 +136,15 @@ func (x *exchange) End() (extproc.Decision, error) {
 		}
 	}
 	x.start()
+	d, err := x.decide(began)
+	if err != nil {
+		return extproc.Decision{}, err
+	}
 	h := x.handler
 	h.Metrics.picks.WithLabelValues(string(x.reason)).Inc()
 	h.Log.Debug("picked", "model", x.asked, "target", x.request.Model, "endpoint", x.endpoint.Value, "pod", x.endpoint.Pod, "reason", string(x.reason))
-	d, err := x.decide(began)
 	d.Splice = splice
-	return d, err
+	return d, nil
 }
 
 // start counts the request, now that its target is known.
@@ -170,10 +172,7 @@ func (x *exchange) known(name string) bool {
 func (x *exchange) decide(since time.Time) (extproc.Decision, error) {
 	x.spent += x.handler.Clock.Since(since)
 	if x.handler.Deadline > 0 && x.spent > x.handler.Deadline {
-		return extproc.Decision{}, &extproc.Reject{
-			Status: http.StatusServiceUnavailable, Reason: "deadline",
-			Message: "no endpoint was chosen in time",
-		}
+		return extproc.Decision{}, x.refuse(Late)
 	}
 	value := x.endpoint.Value
 	for _, e := range x.fallbacks {
@@ -198,14 +197,26 @@ func foreign(r *extproc.Request) []string {
 	return names
 }
 
-// refuse answers the client, with 429 where coming back later helps.
-func refuse(reason Reason) *extproc.Reject {
+// refuse counts a refusal and answers the client.
+func (x *exchange) refuse(reason Reason) *extproc.Reject {
+	x.handler.Metrics.picks.WithLabelValues(string(reason)).Inc()
+	x.handler.Log.Debug("refused", "model", x.asked, "target", x.request.Model, "reason", string(reason))
+	return rejection(reason)
+}
+
+// rejection is the answer to a refused request, with 429 where coming back later
+// helps.
+func rejection(reason Reason) *extproc.Reject {
 	reject := &extproc.Reject{Status: http.StatusServiceUnavailable, Reason: string(reason)}
 	switch reason {
 	case NoEndpoints:
 		reject.Message = "the pool has no endpoints"
 	case NotInSubset:
 		reject.Message = "none of the endpoints that the gateway allows is ready"
+	case NotLoaded:
+		reject.Message = "the target model that serves this share of the requests is loaded on no ready endpoint"
+	case Late:
+		reject.Message = "no endpoint was chosen in time"
 	case Shed:
 		reject.Status, reject.Message = http.StatusTooManyRequests, "the pool is saturated; try again"
 		reject.Headers = []extproc.Header{{Name: "retry-after", Value: "1"}}

@@ -80,7 +80,7 @@ func NewMetrics(registry prometheus.Registerer, namespace, pool string, maxModel
 			"Time per output token of whole streamed answers with a 2xx status: (last chunk - first chunk)/(n - 1), n from usage, else from SSE data events.",
 			"model", "target_model", "tokens"),
 		picks: counter("infer_picker_picks_total",
-			"Choices by reason; no_endpoints, none_ready, not_in_subset and shed are refusals.", "reason"),
+			"Choices by reason; no_endpoints, none_ready, not_in_subset, shed, target_not_loaded and deadline are refusals.", "reason"),
 		fallbacks: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "infer_picker_fallbacks_served_total", ConstLabels: constant,
 			Help: "Responses that came from a fallback endpoint.",
@@ -105,33 +105,6 @@ func (m *Metrics) CountReady(registry prometheus.Registerer, namespace, pool str
 		Name: "infer_picker_ready_endpoints", Help: "Endpoints that may be picked.",
 		ConstLabels: prometheus.Labels{"namespace": namespace, "pool": pool},
 	}, func() float64 { return float64(p.Snapshot().Ready()) }))
-}
-
-// CountLoaded exports, for each target model of the rules in force (the first
-// MaxModels of them), whether an endpoint that may be picked has it loaded.
-func (m *Metrics) CountLoaded(registry prometheus.Registerer, namespace, pool string, h *Handler) {
-	registry.MustRegister(&targetsLoaded{handler: h, desc: prometheus.NewDesc("infer_picker_target_loaded",
-		"1 when a ready endpoint has the target model of a rule loaded, as far as is known; 0: it gets no traffic.",
-		[]string{"target_model"}, prometheus.Labels{"namespace": namespace, "pool": pool})})
-}
-
-type targetsLoaded struct {
-	handler *Handler
-	desc    *prometheus.Desc
-}
-
-func (l *targetsLoaded) Describe(ch chan<- *prometheus.Desc) { ch <- l.desc }
-
-func (l *targetsLoaded) Collect(ch chan<- prometheus.Metric) {
-	targets := l.handler.rules().Targets()
-	snapshot := l.handler.Picker.Snapshot()
-	for _, target := range targets[:min(len(targets), l.handler.Metrics.maxModels)] {
-		value := 0.0
-		if snapshot.Loaded(target) {
-			value = 1
-		}
-		ch <- prometheus.MustNewConstMetric(l.desc, prometheus.GaugeValue, value, target)
-	}
 }
 
 // series are the metrics of one pair of models, looked up once per request.

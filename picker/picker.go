@@ -33,20 +33,22 @@ type Scorer func(View) float64
 // infer_picker_picks_total and, on refusals, a response header.
 type Reason string
 
-// The reasons. The last four come with no endpoint.
+// The reasons. Those after OnlyOne come with no endpoint.
 const (
-	ByLoad      Reason = "load"          // the better of two by fresh loads
-	ByInFlight  Reason = "in_flight"     // no eligible endpoint has a fresh load; own requests decided
-	OnlyOne     Reason = "only_one"      // one endpoint was eligible
-	NoEndpoints Reason = "no_endpoints"  // the pool has none
-	NoneReady   Reason = "none_ready"    // none is ready and not terminating
-	NotInSubset Reason = "not_in_subset" // the hint names none of those that are
-	Shed        Reason = "shed"          // the pool is saturated and the request can be shed
+	ByLoad      Reason = "load"              // the better of two by fresh loads
+	ByInFlight  Reason = "in_flight"         // no eligible endpoint has a fresh load; own requests decided
+	OnlyOne     Reason = "only_one"          // one endpoint was eligible
+	NoEndpoints Reason = "no_endpoints"      // the pool has none
+	NoneReady   Reason = "none_ready"        // none is ready and not terminating
+	NotInSubset Reason = "not_in_subset"     // the hint names none of those that are
+	Shed        Reason = "shed"              // the pool is saturated and the request can be shed
+	NotLoaded   Reason = "target_not_loaded" // the rule's draw fell on a target that no endpoint has loaded
+	Late        Reason = "deadline"          // the decision took too long
 )
 
 // Reasons lists them all.
 func Reasons() []Reason {
-	return []Reason{ByLoad, ByInFlight, OnlyOne, NoEndpoints, NoneReady, NotInSubset, Shed}
+	return []Reason{ByLoad, ByInFlight, OnlyOne, NoEndpoints, NoneReady, NotInSubset, Shed, NotLoaded, Late}
 }
 
 // Options of a Picker; a zero field has the default named beside it.
@@ -103,6 +105,23 @@ func (p *Picker) SetSnapshot(s *Snapshot) { p.snapshot.Store(s) }
 
 // Snapshot returns what is chosen from now.
 func (p *Picker) Snapshot() *Snapshot { return p.snapshot.Load() }
+
+// Unloaded tells whether a model is known to be loaded nowhere: there are
+// endpoints that may be picked, and each of them has just said that it does not
+// answer to it. Not knowing is not that.
+func (p *Picker) Unloaded(model string) bool {
+	endpoints, now := p.snapshot.Load().Endpoints, p.clock.Now()
+	asked := false
+	for i := range endpoints {
+		if e := &endpoints[i]; available(e, nil) {
+			if !e.Live.lacks(model, now, p.staleness) {
+				return false
+			}
+			asked = true
+		}
+	}
+	return asked
+}
 
 func available(e *Endpoint, _ *Request) bool { return e.Ready && !e.Terminating }
 func notChosen(e *Endpoint, r *Request) bool { return !slices.Contains(r.except, e.Address) }

@@ -83,16 +83,13 @@ func (x *exchange) rewrite() (*extproc.Splice, error) {
 	if draw == nil {
 		draw = rand.Uint64N
 	}
-	target, ok := rule.Draw(x.handler.Picker.Snapshot().Loaded, draw)
-	if !ok {
-		return nil, &extproc.Reject{
-			Status: http.StatusServiceUnavailable, Reason: "target_not_loaded",
-			Message: "no ready endpoint has any target of the model loaded",
-		}
-	}
+	target := rule.Draw(draw)
 	if target != x.request.Model {
 		x.leave() // picked for another model
 		x.aim(target)
+	}
+	if x.handler.Picker.Unloaded(target) {
+		return nil, x.refuse(NotLoaded)
 	}
 	if target == named {
 		return nil, nil

@@ -7,8 +7,6 @@ import (
 
 	procv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
-	"github.com/prometheus/client_golang/prometheus/testutil"
-
 	"github.com/kubectl-infer/kubectl-infer/picker/rewrite"
 	"github.com/kubectl-infer/kubectl-infer/pkg/extproc"
 )
@@ -24,7 +22,7 @@ func (g *gateway) follow(rules ...string) {
 	g.handler.Rewrites = func() *rewrite.Table { return table }
 }
 
-// serving is endpoint n that answers to these names.
+// serving is endpoint n that has just said to answer to these names.
 func serving(n int, names ...string) Endpoint {
 	e := loaded(n, 0, 0, 0)
 	m := Models{}
@@ -113,24 +111,24 @@ func TestWhatARewriteCannotChange(t *testing.T) {
 		body    string
 		want    string // the reason of a refusal, or the body that goes on
 	}{
-		"no rule for the model: as it came":                {"other>x", procv3.ProcessingMode_BUFFERED, nil, `{"model":"chat"}`, `{"model":"chat"}`},
-		"the body counts, not the header":                  {"chat>x", procv3.ProcessingMode_BUFFERED, []string{chat, "other"}, `{"model":"chat"}`, `{"model":"x"}`},
-		"a generic rule takes every model":                 {">x", procv3.ProcessingMode_BUFFERED, nil, `{"model":"any"}`, `{"model":"x"}`},
-		"an escaped name is the same name":                 {"chat>x", procv3.ProcessingMode_BUFFERED, nil, `{"model":"\u0063hat"}`, `{"model":"x"}`},
-		"a target of quotes stays a string":                {`chat>a"b\c`, procv3.ProcessingMode_BUFFERED, nil, `{"model":"chat"}`, `{"model":"a\"b\\c"}`},
-		"not JSON passes when no rule is about it":         {"chat>x", procv3.ProcessingMode_BUFFERED, nil, `hello`, `hello`},
-		"not JSON, and its model has a rule: 400":          {"chat>x", procv3.ProcessingMode_BUFFERED, []string{chat, "chat"}, `hello`, "json_not_object"},
-		"two models, and a rule for one: 400":              {"chat>x", procv3.ProcessingMode_BUFFERED, []string{chat, "chat"}, `{"model":"chat","model":"b"}`, "model_duplicate"},
-		"no model and a generic rule: 400":                 {">x", procv3.ProcessingMode_BUFFERED, nil, `{}`, "model_missing"},
-		"a form passes":                                    {">x", procv3.ProcessingMode_BUFFERED, []string{"content-type", "multipart/form-data"}, `hello`, `hello`},
-		"a form whose model has a rule: 400":               {"chat>x", procv3.ProcessingMode_BUFFERED, []string{chat, "chat", "content-type", "multipart/form-data"}, `hello`, "rewrite_needs_json"},
-		"a compressed body whose model has a rule: 400":    {"chat>x", procv3.ProcessingMode_BUFFERED, []string{chat, "chat", "content-encoding", "gzip"}, `hello`, "rewrite_needs_json"},
-		"STREAMED, where the body cannot change: 500":      {"chat>x", procv3.ProcessingMode_STREAMED, nil, `{"model":"chat"}`, "rewrite_needs_body"},
-		"NONE, where it is not seen: 500":                  {"chat>x", procv3.ProcessingMode_NONE, []string{chat, "chat"}, "", "rewrite_needs_body"},
-		"STREAMED, and no rule for the model: it passes":   {"other>x", procv3.ProcessingMode_STREAMED, nil, `{"model":"chat"}`, `{"model":"chat"}`},
-		"no target is loaded: 503":                         {"chat>gone", procv3.ProcessingMode_BUFFERED, nil, `{"model":"chat"}`, "target_not_loaded"},
-		"a target of the same name: nothing to change":     {"chat>chat", procv3.ProcessingMode_BUFFERED, nil, `{"model":"chat"}`, `{"model":"chat"}`},
-		"a name that is longer: the body grows by as much": {"chat>x", procv3.ProcessingMode_FULL_DUPLEX_STREAMED, nil, `{"model":"chat"}`, `{"model":"x"}`},
+		"no rule for the model: as it came":              {"other>x", procv3.ProcessingMode_BUFFERED, nil, `{"model":"chat"}`, `{"model":"chat"}`},
+		"the body counts, not the header":                {"chat>x", procv3.ProcessingMode_BUFFERED, []string{chat, "other"}, `{"model":"chat"}`, `{"model":"x"}`},
+		"a generic rule takes every model":               {">x", procv3.ProcessingMode_BUFFERED, nil, `{"model":"any"}`, `{"model":"x"}`},
+		"an escaped name is the same name":               {"chat>x", procv3.ProcessingMode_BUFFERED, nil, `{"model":"\u0063hat"}`, `{"model":"x"}`},
+		"a target of quotes stays a string":              {`chat>a"b\c`, procv3.ProcessingMode_BUFFERED, nil, `{"model":"chat"}`, `{"model":"a\"b\\c"}`},
+		"not JSON passes when no rule is about it":       {"chat>x", procv3.ProcessingMode_BUFFERED, nil, `hello`, `hello`},
+		"not JSON, and its model has a rule: 400":        {"chat>x", procv3.ProcessingMode_BUFFERED, []string{chat, "chat"}, `hello`, "json_not_object"},
+		"two models, and a rule for one: 400":            {"chat>x", procv3.ProcessingMode_BUFFERED, []string{chat, "chat"}, `{"model":"chat","model":"b"}`, "model_duplicate"},
+		"no model and a generic rule: 400":               {">x", procv3.ProcessingMode_BUFFERED, nil, `{}`, "model_missing"},
+		"a form passes":                                  {">x", procv3.ProcessingMode_BUFFERED, []string{"content-type", "multipart/form-data"}, `hello`, `hello`},
+		"a form whose model has a rule: 400":             {"chat>x", procv3.ProcessingMode_BUFFERED, []string{chat, "chat", "content-type", "multipart/form-data"}, `hello`, "rewrite_needs_json"},
+		"a compressed body whose model has a rule: 400":  {"chat>x", procv3.ProcessingMode_BUFFERED, []string{chat, "chat", "content-encoding", "gzip"}, `hello`, "rewrite_needs_json"},
+		"STREAMED, where the body cannot change: 500":    {"chat>x", procv3.ProcessingMode_STREAMED, nil, `{"model":"chat"}`, "rewrite_needs_body"},
+		"NONE, where it is not seen: 500":                {"chat>x", procv3.ProcessingMode_NONE, []string{chat, "chat"}, "", "rewrite_needs_body"},
+		"STREAMED, and no rule for the model: it passes": {"other>x", procv3.ProcessingMode_STREAMED, nil, `{"model":"chat"}`, `{"model":"chat"}`},
+		"the target is loaded nowhere: 503":              {"chat>gone", procv3.ProcessingMode_BUFFERED, nil, `{"model":"chat"}`, "target_not_loaded"},
+		"a target of the same name: nothing to change":   {"chat>chat", procv3.ProcessingMode_BUFFERED, nil, `{"model":"chat"}`, `{"model":"chat"}`},
+		"a shorter name: the body shrinks by as much":    {"chat>x", procv3.ProcessingMode_FULL_DUPLEX_STREAMED, nil, `{"model":"chat"}`, `{"model":"x"}`},
 	} {
 		t.Run(rule, func(t *testing.T) {
 			t.Parallel()
@@ -175,19 +173,4 @@ func TestModelLabelsAreTheNamesThatAreServed(t *testing.T) {
 		infer_picker_requests_started_total{model="base",namespace="ns",pool="pool",target_model="base"} 1
 		infer_picker_requests_started_total{model="chat",namespace="ns",pool="pool",target_model="base"} 1
 		infer_picker_requests_started_total{model="other",namespace="ns",pool="pool",target_model="other"} 2`)
-}
-
-func TestATargetThatIsNotLoadedShows(t *testing.T) {
-	t.Parallel()
-	g := newGateway(t, serving(0, "a"))
-	g.follow("m>a", "n>b")
-	g.handler.Metrics.CountLoaded(g.registry, "ns", "pool", g.handler)
-	if err := testutil.GatherAndCompare(g.registry, strings.NewReader(`
-# HELP infer_picker_target_loaded 1 when a ready endpoint has the target model of a rule loaded, as far as is known; 0: it gets no traffic.
-# TYPE infer_picker_target_loaded gauge
-infer_picker_target_loaded{namespace="ns",pool="pool",target_model="a"} 1
-infer_picker_target_loaded{namespace="ns",pool="pool",target_model="b"} 0
-`), "infer_picker_target_loaded"); err != nil {
-		t.Error(err)
-	}
 }

@@ -20,12 +20,13 @@ const (
 	maxModelsPage = 1 << 20
 )
 
-// askModels stores what the model server answers to. One that has no such page
-// (404) tells nothing; one that cannot be reached keeps what it said before.
+// askModels stores what the model server answers to. One that does not tell now
+// is taken at its last word for choosing, but its word proves nothing any more.
 func (s *Scraper) askModels(ctx context.Context, t *target) {
 	models, err := fetchModels(ctx, s.Client, t.models, s.Limits.Timeout)
 	if err != nil {
 		s.Log.Debug("served models unknown", "error", err)
+		t.live.Doubt()
 		return
 	}
 	t.live.Serve(models)

@@ -12,9 +12,12 @@
 //   - Each request draws anew, in exact proportion to the integer weights. With no
 //     weight set all targets are equal; with some set, those without get nothing.
 //     An InferenceModel without targets serves its own name.
-//   - A target that no ready Pod has loaded is left out of the draw, and its share
-//     goes to the others in proportion. When none is loaded the request is
-//     refused: sending it anywhere would only buy a 404.
+//   - A target keeps its share when no ready Pod has it loaded, as an error: the
+//     requests that fall on it are answered with 503 and their own reason, as
+//     Gateway API answers 500 for the share of a backendRef that is not valid.
+//     Moving the share to the other targets would carry a canary above the share
+//     that its gate approved. Who has what loaded is the picker's knowledge; a
+//     Pod that has not just said so is taken to have everything.
 //   - An InferenceModelRewrite must name the pool's own group. An InferenceModel
 //     may name either group of InferencePool: its API is older than v1, and
 //     defaults to the old group.

@@ -113,28 +113,16 @@ func (t *Table) Targets() []string {
 	return slices.Compact(names)
 }
 
-// Draw chooses a target among those that are loaded. draw returns a uniform
-// number below its argument. ok is false when none is loaded. It allocates
-// nothing.
-func (r *Rule) Draw(loaded func(model string) bool, draw func(uint64) uint64) (model string, ok bool) {
-	total := uint64(0)
+// Draw chooses a target in exact proportion to the weights, whatever is loaded:
+// see the package comment. draw returns a uniform number below its argument. It
+// allocates nothing.
+func (r *Rule) Draw(draw func(uint64) uint64) (model string) {
+	n := draw(r.total)
 	for i := range r.Targets {
-		if loaded(r.Targets[i].Model) {
-			total += r.Targets[i].Weight
-		}
-	}
-	if total == 0 {
-		return "", false
-	}
-	n := draw(total)
-	for i := range r.Targets {
-		if !loaded(r.Targets[i].Model) {
-			continue
-		}
 		if n < r.Targets[i].Weight {
-			return r.Targets[i].Model, true
+			return r.Targets[i].Model
 		}
 		n -= r.Targets[i].Weight
 	}
-	return "", false // loaded changed its mind in between
+	return "" // no rule of a Table comes here: its total is the sum
 }

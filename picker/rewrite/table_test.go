@@ -8,55 +8,62 @@ import (
 	"time"
 )
 
-func all(string) bool { return true }
+// ruleOf is the rule that a Table makes of targets.
+func ruleOf(targets ...Target) *Rule {
+	return NewTable([]Object{{Rules: []Rule{{Targets: targets}}}}).Match("")
+}
 
 func TestSharesAreExactToFourSigmaOver100000Requests(t *testing.T) {
 	t.Parallel()
 	const n = 100_000
-	for rule, tc := range map[string]struct {
-		targets []Target
-		loaded  func(string) bool
-		want    map[string]float64
-	}{
-		"90 to 10":                              {[]Target{{"a", 90}, {"b", 10}}, all, map[string]float64{"a": 0.9, "b": 0.1}},
-		"one in a million":                      {[]Target{{"a", 999_999}, {"b", 1}}, all, map[string]float64{"a": 0.999999, "b": 0.000001}},
-		"three of ten at odd weights":           {[]Target{{"a", 7}, {"b", 11}, {"c", 13}}, all, map[string]float64{"a": 7.0 / 31, "b": 11.0 / 31, "c": 13.0 / 31}},
-		"no weight, no traffic":                 {[]Target{{"a", 5}, {"b", 0}}, all, map[string]float64{"a": 1, "b": 0}},
-		"what is not loaded leaves its share":   {[]Target{{"a", 50}, {"b", 30}, {"c", 20}}, func(m string) bool { return m != "a" }, map[string]float64{"a": 0, "b": 0.6, "c": 0.4}},
-		"the only one that is loaded takes all": {[]Target{{"a", 1}, {"b", 99}}, func(m string) bool { return m == "a" }, map[string]float64{"a": 1, "b": 0}},
+	for rule, targets := range map[string][]Target{
+		"90 to 10":                      {{"a", 90}, {"b", 10}},
+		"one in a million":              {{"a", 999_999}, {"b", 1}},
+		"three of ten at odd weights":   {{"a", 7}, {"b", 11}, {"c", 13}},
+		"no weight, no traffic":         {{"a", 5}, {"b", 0}},
+		"the largest weights there are": {{"a", math.MaxInt32}, {"b", math.MaxInt32}, {"c", 1}},
 	} {
 		t.Run(rule, func(t *testing.T) {
 			t.Parallel()
 			random := rand.New(rand.NewPCG(3, 4))
-			got := map[string]int{}
-			r := &Rule{Targets: tc.targets}
+			got, total := map[string]int{}, 0.0
+			r := ruleOf(targets...)
 			for range n {
-				model, ok := r.Draw(tc.loaded, random.Uint64N)
-				if !ok {
-					t.Fatal("nobody")
-				}
-				got[model]++
+				got[r.Draw(random.Uint64N)]++
 			}
-			for model, p := range tc.want {
-				if sigma := math.Sqrt(n * p * (1 - p)); math.Abs(float64(got[model])-n*p) > 4*sigma+1e-6 && math.Abs(float64(got[model])-n*p) >= 1 {
-					t.Errorf("%s: %d of %d, want %.6f", model, got[model], n, p)
+			for _, target := range targets {
+				total += float64(target.Weight)
+			}
+			for _, target := range targets {
+				p := float64(target.Weight) / total
+				if off := math.Abs(float64(got[target.Model]) - n*p); off > max(4*math.Sqrt(n*p*(1-p)), 1e-6) && (p == 0 || off >= 1) {
+					t.Errorf("%s: %d of %d, want %.6f", target.Model, got[target.Model], n, p)
 				}
 			}
 		})
 	}
 }
 
-func TestDrawRefusesWhenNoTargetIsLoaded(t *testing.T) {
+func TestDrawCoversEveryNumberBelowTheTotalOnce(t *testing.T) {
 	t.Parallel()
-	r := &Rule{Targets: []Target{{"a", 1}}}
-	if model, ok := r.Draw(func(string) bool { return false }, rand.Uint64N); ok {
-		t.Errorf("got %q", model)
+	r := ruleOf(Target{"a", 2}, Target{"b", 0}, Target{"c", 3})
+	got := ""
+	for n := range uint64(5) {
+		got += r.Draw(func(total uint64) uint64 {
+			if total != 5 {
+				t.Errorf("drew below %d", total)
+			}
+			return n
+		})
+	}
+	if got != "aaccc" {
+		t.Errorf("got %s", got)
 	}
 }
 
 func TestDrawAllocatesNothing(t *testing.T) {
-	r := &Rule{Targets: []Target{{"a", 1}, {"b", 2}}}
-	if n := testing.AllocsPerRun(100, func() { r.Draw(all, rand.Uint64N) }); n != 0 {
+	r := ruleOf(Target{"a", 1}, Target{"b", 2})
+	if n := testing.AllocsPerRun(100, func() { r.Draw(rand.Uint64N) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }

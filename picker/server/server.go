@@ -162,7 +162,7 @@ func run(ctx context.Context, o *options, log *slog.Logger, source endpoints) er
 		Metrics:  picker.NewMetrics(registry, o.namespace, o.pool, o.maxModels),
 		Rewrites: w.rules.Load, Endpoints: o.maxChoice, Deadline: o.deadline,
 	}
-	handler.Metrics.CountLoaded(registry, o.namespace, o.pool, handler)
+	handler.Metrics.CountUnloaded(registry, o.namespace, o.pool, handler)
 	handler.Metrics.CountReady(registry, o.namespace, o.pool, p)
 	server, err := extproc.Listen(o.serving, log, func(context.Context) extproc.Processor { return handler.NewProcessor() })
 	if err != nil {
@@ -181,6 +181,7 @@ func run(ctx context.Context, o *options, log *slog.Logger, source endpoints) er
 			server.SetReady(true)
 		})
 	})
+	running.Go(func() { handler.FollowTargets(background, o.interval) })
 	client := scrapeClient(o)
 	defer client.CloseIdleConnections()
 	running.Go(func() { scraper(o, p, client, registry, log).Run(background) })
