@@ -54,54 +54,50 @@ func New(clients *kube.Clients, stable, canary Pool, via Via) *Arms {
 // Close drops connections and tunnels.
 func (a *Arms) Close() { a.reach.close() }
 
-// Bind resolves gates on the buckets the pickers export now. It scrapes every
-// picker once, which also proves that the metrics can be reached from here,
-// and settles by which way.
-func (a *Arms) Bind(ctx context.Context, exprs []gate.Expr) ([]gate.Bound, error) {
+// Bind finds the series that gates are read from, and their buckets (Edges). It
+// scrapes every picker once, which also proves that the metrics can be reached
+// from here, and settles by which way.
+func (a *Arms) Bind(ctx context.Context, exprs []gate.Expr) error {
 	for _, side := range []*arm{&a.stable, &a.canary} {
 		if err := side.list(ctx, a.clients); err != nil {
-			return nil, err
+			return err
 		}
 		if len(side.targets()) == 0 {
-			return nil, hint.Errorf(fmt.Sprintf("kubectl get pods -n %s -l %s", side.pool.Namespace, side.pool.Pickers),
+			return hint.Errorf(fmt.Sprintf("kubectl get pods -n %s -l %s", side.pool.Namespace, side.pool.Pickers),
 				"%s has no ready endpoint picker", side.pool)
 		}
 	}
 	pages, err := a.settle(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if a.preset, err = detect(pages); err != nil {
-		return nil, err
+		return err
 	}
-	bounds := make([]gate.Bound, 0, len(exprs))
 	a.gauges = nil
 	for _, expr := range exprs {
-		if expr.Comparison() {
-			return nil, hint.Errorf("write an absolute limit, such as errors < 1% or ttft p95 < 800ms",
-				"gate %q: comparison with stable is not supported yet", expr)
-		}
 		var edges []float64
 		if expr.Metric != gate.Errors {
 			if edges, err = a.preset.edgesOf(pages, expr.Metric); err != nil {
-				return nil, err
+				return err
 			}
 		}
-		bound, err := expr.Bind(edges)
-		if err != nil {
-			return nil, err
-		}
-		bounds = append(bounds, bound)
-		a.gauges = append(a.gauges, gauge{bound: bound, from: a.preset.histograms[expr.Metric], edges: edges})
+		a.gauges = append(a.gauges, gauge{from: a.preset.histograms[expr.Metric], edges: edges})
 	}
-	return bounds, nil
+	return nil
 }
 
 // Picker names the endpoint picker whose metrics were found.
 func (a *Arms) Picker() string { return a.preset.name }
 
-// Edges are the bucket edges gate i is read with, ascending; nil for errors.
-func (a *Arms) Edges(i int) []float64 { return a.gauges[i].edges }
+// Edges are the bucket edges each gate is read with, ascending; nil for errors.
+func (a *Arms) Edges() [][]float64 {
+	edges := make([][]float64, len(a.gauges))
+	for i, g := range a.gauges {
+		edges[i] = g.edges
+	}
+	return edges
+}
 
 // Ready counts the ready endpoints of both arms as last listed.
 func (a *Arms) Ready() (stable, canary int) { return a.stable.ready(), a.canary.ready() }
@@ -149,7 +145,6 @@ func (a *Arms) look(ctx context.Context, side *arm) rollout.Arm {
 			sum.buckets[i] = make([]uint64, max(2, len(g.edges)+1))
 		}
 		out.Values = append(out.Values, sum.buckets[i])
-		out.Counts = append(out.Counts, g.counts(sum.buckets[i]))
 	}
 	return out
 }

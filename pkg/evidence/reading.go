@@ -11,7 +11,6 @@ import (
 
 // gauge is one gate as it is read from pages.
 type gauge struct {
-	bound gate.Bound
 	from  histogram
 	edges []float64 // ascending; nil for errors
 }
@@ -112,19 +111,4 @@ func whole(v float64) uint64 {
 		return 0
 	}
 	return uint64(math.Round(v))
-}
-
-// counts says how many of a gauge's requests were on the gate's bad side.
-func (g gauge) counts(row []uint64) gate.Counts {
-	if g.edges == nil {
-		return gate.Counts{Requests: row[0] + row[1], Bad: row[1]}
-	}
-	var c gate.Counts
-	for i, n := range row {
-		c.Requests += n
-		if i == len(g.edges) || g.edges[i] > g.bound.HarmEdge*(1+1e-9) {
-			c.Bad += n
-		}
-	}
-	return c
 }

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kubectl-infer/kubectl-infer/pkg/gate"
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
 )
 
@@ -212,7 +211,6 @@ func healthy(n uint64) rollout.Arm { return arm(n, 0) }
 func arm(n, bad uint64) rollout.Arm {
 	return rollout.Arm{
 		Started: n, Finished: n, Progress: n, Ready: 2,
-		Counts: []gate.Counts{{Requests: n, Bad: bad}},
 		Values: [][]uint64{{n - bad, bad}},
 	}
 }
@@ -259,15 +257,7 @@ func startAbort(t *testing.T, w *world) rollout.State {
 
 func judge(t *testing.T, plan rollout.Plan, recorded []byte) rollout.Gates {
 	t.Helper()
-	expr, err := gate.Parse("errors < 1%")
-	if err != nil {
-		t.Fatal(err)
-	}
-	bound, err := expr.Bind(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	g, err := rollout.NewGates(plan, []gate.Bound{bound}, [][]float64{nil}, recorded)
+	g, err := rollout.NewGates(plan, [][]float64{nil}, recorded)
 	if err != nil {
 		t.Fatal(err)
 	}

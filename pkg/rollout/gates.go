@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/gate"
+	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 )
 
 // Gates is the Judge of a real run: the plan's gates on a gate.Board, and the
@@ -22,10 +23,25 @@ type Gates struct {
 	broken error
 }
 
-// NewGates builds the judge of a run. recorded is the state an earlier process
+// NewGates builds the judge of a run. edges are by gate the bucket edges that
+// are exported, ascending, nil for errors; recorded is the state an earlier process
 // journalled, nil for a new run: harm evidence continues from it, so that the
 // error bound is spent once, while sample floors and clocks start anew.
-func NewGates(plan Plan, bounds []gate.Bound, edges [][]float64, recorded []byte) (Gates, error) {
+func NewGates(plan Plan, edges [][]float64, recorded []byte) (Gates, error) {
+	exprs, err := plan.Expressions()
+	if err != nil {
+		return Gates{}, err
+	}
+	bounds := make([]gate.Bound, len(exprs))
+	for i, e := range exprs {
+		if e.Comparison() {
+			return Gates{}, hint.Errorf("write an absolute limit, such as errors < 1% or ttft p95 < 800ms",
+				"gate %q: comparison with stable is not supported yet", e)
+		}
+		if bounds[i], err = e.Bind(edges[i]); err != nil {
+			return Gates{}, err
+		}
+	}
 	board, err := gate.NewBoard(bounds, len(plan.Steps), plan.Alpha)
 	if err != nil {
 		return Gates{}, err
@@ -39,6 +55,17 @@ func NewGates(plan Plan, bounds []gate.Bound, edges [][]float64, recorded []byte
 		}
 	}
 	return Gates{plan: plan, bounds: bounds, edges: edges, board: board}, nil
+}
+
+// Notes are what people should know of how the gates are read.
+func (g Gates) Notes() []string {
+	var notes []string
+	for _, b := range g.bounds {
+		if note := b.Note(); note != "" {
+			notes = append(notes, note)
+		}
+	}
+	return notes
 }
 
 // Enter implements Judge.
@@ -85,15 +112,13 @@ func (g Gates) add(sample Sample) (Gates, error) {
 	rows := make([][]uint64, len(g.bounds))
 	counts := append([]gate.Counts(nil), g.counts...)
 	for i := range g.bounds {
-		canary, stable := sample.Canary.Counts[i], sample.Stable.Counts[i]
+		canary := g.bounds[i].Count(sample.Canary.Values[i], g.edges[i])
+		stable := g.bounds[i].Count(sample.Stable.Values[i], g.edges[i])
 		if err := board.Update(i, canary, stable); err != nil {
 			return g, err
 		}
 		counts[i] = counts[i].Plus(canary)
-		rows[i] = append([]uint64(nil), sample.Canary.Values[i]...)
-		for k := range g.rows[i] {
-			rows[i][k] += g.rows[i][k]
-		}
+		rows[i] = gate.AddRow(g.rows[i], sample.Canary.Values[i])
 	}
 	g.board, g.rows, g.counts = board, rows, counts
 	return g, nil

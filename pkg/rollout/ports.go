@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"time"
-
-	"github.com/kubectl-infer/kubectl-infer/pkg/gate"
 )
 
 // ErrSuperseded says that another process has taken the rollout over: the
@@ -98,9 +96,9 @@ type Arm struct {
 	// arm's pods since the first look.
 	Ready    int
 	Restarts int
-	// Counts has one entry for each gate: requests, and those on its bad side.
-	Counts []gate.Counts
-	// Values has one entry for each gate: the requests per bucket of the
-	// gate's histogram (or [good, bad] for errors), for the report.
+	// Values has one row for each gate: the requests in each bucket of its
+	// histogram and above them all, or [good, bad] for errors. What of it is
+	// bad is the judge's to say: a gate's edge may change from step to step.
+	// It is nil when the counters could not be read.
 	Values [][]uint64
 }

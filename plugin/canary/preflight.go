@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/evidence"
-	"github.com/kubectl-infer/kubectl-infer/pkg/gate"
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 	"github.com/kubectl-infer/kubectl-infer/pkg/kube"
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
@@ -53,28 +52,27 @@ func checkBackends(route *target.HTTPRoute, plan rollout.Plan) error {
 	return nil
 }
 
-// arms resolves both pools, proves that their metrics can be read, and binds
-// the plan's gates to what is exported.
-func arms(ctx context.Context, clients *kube.Clients, plan rollout.Plan, via evidence.Via) (*evidence.Arms, []gate.Bound, error) {
+// arms resolves both pools, proves that their metrics can be read, and finds
+// what the plan's gates are read from.
+func arms(ctx context.Context, clients *kube.Clients, plan rollout.Plan, via evidence.Via) (*evidence.Arms, error) {
 	stable, err := evidence.ResolvePool(ctx, clients, plan.Namespace, plan.Stable)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	canary, err := evidence.ResolvePool(ctx, clients, plan.Namespace, plan.Canary)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	exprs, err := plan.Expressions()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	both := evidence.New(clients, stable, canary, via)
-	bounds, err := both.Bind(ctx, exprs)
-	if err != nil {
+	if err := both.Bind(ctx, exprs); err != nil {
 		both.Close()
-		return nil, nil, err
+		return nil, err
 	}
-	return both, bounds, nil
+	return both, nil
 }
 
 // checkReady refuses a rollout between pools that cannot serve.

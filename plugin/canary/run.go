@@ -236,7 +236,7 @@ func (p *prepared) measure(ctx context.Context, clients *kube.Clients, plan roll
 	if p.record.Phase == rollout.RollingBack {
 		return nil
 	}
-	both, bounds, err := arms(ctx, clients, plan, via)
+	both, err := arms(ctx, clients, plan, via)
 	if err != nil {
 		return err
 	}
@@ -248,15 +248,13 @@ func (p *prepared) measure(ctx context.Context, clients *kube.Clients, plan roll
 	if !p.resumed {
 		p.record.StableReady, _ = both.Ready()
 	}
-	edges := make([][]float64, len(bounds))
-	for i, b := range bounds {
-		edges[i] = both.Edges(i)
-		if note := b.Note(); note != "" {
-			p.notes = append(p.notes, note)
-		}
+	judge, err := rollout.NewGates(plan, both.Edges(), p.record.Gates)
+	if err != nil {
+		both.Close()
+		return err
 	}
-	p.judge, err = rollout.NewGates(plan, bounds, edges, p.record.Gates)
-	return err
+	p.judge, p.notes = judge, append(p.notes, judge.Notes()...)
+	return nil
 }
 
 // fresh is the record of a run that begins now. Its epoch goes on from the
