@@ -1,11 +1,9 @@
 package server
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -19,6 +17,7 @@ import (
 
 // options are the command line, checked.
 type options struct {
+	command *extproc.Command
 	serving extproc.Options
 
 	namespace, pool string
@@ -36,8 +35,6 @@ type options struct {
 	deadline    time.Duration
 	shedQueue   float64
 	shedKVCache float64
-	verbosity   int
-	meaningless []string // flags that were set and do nothing here
 }
 
 // raw are the flags that need reading before they are options.
@@ -49,8 +46,6 @@ type raw struct {
 const (
 	groupV1    = "inference.networking.k8s.io"
 	groupAlpha = "inference.networking.x-k8s.io"
-	// verboseDebug is the reference's verbosity at which we log debug lines.
-	verboseDebug = 4
 )
 
 // parse reads the command line. getenv gives the defaults of the bind address
@@ -58,30 +53,11 @@ const (
 // it returns pflag.ErrHelp, the help being written.
 func parse(args []string, stderr io.Writer, getenv func(string) string) (*options, error) {
 	o := &options{serving: extproc.DefaultOptions(getenv("POD_IP"), 9002, 9003), limits: scrape.DefaultLimits()}
-	fs := pflag.NewFlagSet("endpoint-picker", pflag.ContinueOnError)
-	fs.SetOutput(stderr)
-	fs.SortFlags = false
-	r := o.declare(fs, firstOf(getenv("NAMESPACE"), getenv("POD_NAMESPACE"), "default"))
-	o.declareMeaningless(fs)
-	if err := fs.Parse(args); err != nil {
-		if errors.Is(err, pflag.ErrHelp) {
-			return nil, err
-		}
-		return nil, hint.Errorf("endpoint-picker --help lists the flags", "read flags: %w", err)
-	}
-	if fs.NArg() > 0 {
-		return nil, hint.Errorf("endpoint-picker takes flags only", "unexpected argument %q", fs.Arg(0))
-	}
-	fs.Visit(func(f *pflag.Flag) {
-		if f.Hidden {
-			o.meaningless = append(o.meaningless, "--"+f.Name)
-		}
-	})
-	slices.Sort(o.meaningless)
-	if err := o.complete(r); err != nil {
-		return nil, err
-	}
-	return o, o.serving.Validate()
+	c := extproc.NewCommand("endpoint-picker", "every pick", stderr)
+	r := o.declare(c.FlagSet, firstOf(getenv("NAMESPACE"), getenv("POD_NAMESPACE"), "default"))
+	c.Accept(meaningless())
+	o.command = c
+	return o, c.Read(args, func() error { return o.complete(r) })
 }
 
 func firstOf(values ...string) string {
@@ -121,26 +97,18 @@ func (o *options) declare(fs *pflag.FlagSet, namespace string) *raw {
 	fs.Float64Var(&o.shedQueue, "shed-queue-threshold", 5, "requests queued on every endpoint at which sheddable requests get 429")
 	fs.Float64Var(&o.shedKVCache, "shed-kv-cache-threshold", 0.8, "share of the KV cache in use, on every endpoint that is not queueing so much, at which they do")
 	fs.IntVar(&o.maxModels, "max-model-labels", picker.DefaultMaxModels, "pairs of model and target model that get metric labels of their own; the rest is counted as other")
-	fs.IntVarP(&o.verbosity, "v", "v", 2, fmt.Sprintf("verbosity; %d and more logs every pick", verboseDebug))
 	return r
 }
 
-// declareMeaningless accepts what the reference has and this picker does not
-// need, or not yet. Hidden marks them.
-func (o *options) declareMeaningless(fs *pflag.FlagSet) {
-	for _, name := range []string{
-		"config-file", "config-text", "cache-info-metric", "refresh-prometheus-metrics-interval",
-		"engine-label-key", "log-level", "zap-encoder", "zap-log-level", "zap-stacktrace-level", "zap-time-encoding",
-	} {
-		fs.String(name, "", "")
-		fs.Lookup(name).Hidden = true
-	}
-	for _, name := range []string{
+// meaningless are the flags that the reference has and this picker does not need,
+// or not yet.
+func meaningless() (switches, values []string) {
+	return []string{
 		"ha-enable-leader-election", "tracing", "health-checking", "enable-pprof", "enable-cert-reload",
 		"disable-endpoint-subset-filter", "metrics-endpoint-auth", "enable-multi-engine", "enable-grpc-stream-metrics", "zap-devel",
-	} {
-		fs.Bool(name, false, "")
-		fs.Lookup(name).Hidden = true
+	}, []string{
+		"config-file", "config-text", "cache-info-metric", "refresh-prometheus-metrics-interval",
+		"engine-label-key", "log-level", "zap-encoder", "zap-log-level", "zap-stacktrace-level", "zap-time-encoding",
 	}
 }
 
@@ -175,7 +143,10 @@ func (o *options) complete(r *raw) error {
 		}
 		*s.into = series
 	}
-	return o.validate()
+	if err := o.validate(); err != nil {
+		return err
+	}
+	return o.serving.Validate()
 }
 
 func (o *options) validate() error {

@@ -43,14 +43,7 @@ func Main(ctx context.Context, args []string, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	level := slog.LevelInfo
-	if o.verbosity >= verboseDebug {
-		level = slog.LevelDebug
-	}
-	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
-	if len(o.meaningless) > 0 {
-		log.Info("flags without effect in this picker", "flags", o.meaningless)
-	}
+	log := o.command.Logger(stderr)
 	var source endpoints
 	if len(o.endpoints) == 0 {
 		if source, err = watchPool(o, log, os.Getenv("KUBECONFIG")); err != nil {
@@ -166,7 +159,7 @@ func run(ctx context.Context, o *options, log *slog.Logger, source endpoints) er
 	handler.Metrics.CountReady(registry, o.namespace, o.pool, p)
 	server, err := extproc.Listen(o.serving, log, func(context.Context) extproc.Processor { return handler.NewProcessor() })
 	if err != nil {
-		return hint.Wrap(fmt.Errorf("listen: %w", err), "another process may hold the port; see --bind-address, --grpc-port, --grpc-health-port, --metrics-port")
+		return err
 	}
 	registry.MustRegister(server.Collectors("infer_picker")...)
 

@@ -16,6 +16,8 @@ import (
 	"google.golang.org/grpc/credentials"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
+
+	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 )
 
 // Server serves ext_proc, health and metrics. Make it with Listen, then Run it.
@@ -90,10 +92,15 @@ func (s *Server) listen() error {
 	for _, l := range []struct {
 		into *net.Listener
 		port int
-	}{{&s.onGRPC, s.opts.GRPCPort}, {&s.onHealth, s.opts.HealthPort}, {&s.onMetric, s.opts.MetricsPort}} {
+		flag string
+	}{
+		{&s.onGRPC, s.opts.GRPCPort, "grpc-port"},
+		{&s.onHealth, s.opts.HealthPort, "grpc-health-port"},
+		{&s.onMetric, s.opts.MetricsPort, "metrics-port"},
+	} {
 		listener, err := net.Listen("tcp", net.JoinHostPort(s.opts.BindAddress, strconv.Itoa(l.port)))
 		if err != nil {
-			return err
+			return hint.Wrap(err, fmt.Sprintf("another process may hold the port, or the address is not this machine's; see --bind-address and --%s", l.flag))
 		}
 		*l.into = listener
 	}

@@ -114,7 +114,7 @@ func (c configMaps) delete(name string) {
 	}
 }
 
-// Charts before v1.4 grant no right to ConfigMaps; a router that waited for one
+// Charts before v1.3 grant no right to ConfigMaps; a router that waited for one
 // would never be ready.
 func TestAForbiddenListIsAnEmptyMap(t *testing.T) {
 	t.Parallel()

@@ -9,7 +9,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"os"
 	"runtime/debug"
 	"sync"
@@ -46,14 +45,7 @@ func memoryLimit(bodies int64) int64 { return bodies + max(bodies/16, 32<<20) }
 
 // run serves. started sees the server once its sockets are open.
 func run(ctx context.Context, o *options, stderr io.Writer, started func(*extproc.Server)) error {
-	level := slog.LevelInfo
-	if o.verbosity >= verboseDebug {
-		level = slog.LevelDebug
-	}
-	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
-	if len(o.meaningless) > 0 {
-		log.Info("flags of the reference that do nothing here", "flags", o.meaningless)
-	}
+	log := o.command.Logger(stderr)
 	registry := prometheus.NewRegistry()
 	handler := &bodyrouter.Handler{
 		Missing: o.missing,

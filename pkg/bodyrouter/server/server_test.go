@@ -16,44 +16,54 @@ import (
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/extproc"
+	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func noEnv(string) string { return "" }
 
-// chart is what one release of the reference passes. Sources, all in
-// kubernetes-sigs/gateway-api-inference-extension: config/charts/body-based-routing
-// (templates/bbr.yaml, values.yaml), config/manifests/bbr, pkg/bbr/server options.
-type chart struct {
+// release is what one release of the reference passes, read from its module:
+// config/charts/body-based-routing (templates/bbr.yaml, values.yaml), and for
+// bbr.flags, which go through as they are, cmd/bbr and pkg/bbr/server.
+type release struct {
 	args        []string
 	meaningless []string
 }
 
-func charts() map[string]chart {
+func releases() map[string]release {
+	zap := []string{"--zap-devel=false", "--zap-encoder=json", "--zap-log-level=4", "--zap-stacktrace-level=error", "--zap-time-encoding=iso8601"}
+	zapNames := []string{"--zap-devel", "--zap-encoder", "--zap-log-level", "--zap-stacktrace-level", "--zap-time-encoding"}
+	ports := []string{"--grpc-port=9004", "--grpc-health-port=9005", "--metrics-port=9090"}
 	plugins := []string{
 		"--plugin", `body-field-to-header:model-extractor:{"fieldName":"model","headerName":"X-Gateway-Model-Name"}`,
 		"--plugin", "base-model-to-header:base-model-mapper",
 	}
-	return map[string]chart{
-		"chart v1.0: a log level":            {[]string{"--streaming", "--log-level", "error"}, []string{"--log-level", "--streaming"}},
-		"chart v1.0: a verbosity":            {[]string{"--streaming", "--v", "3"}, []string{"--streaming"}},
-		"manifest v1.0: one dash":            {[]string{"-streaming", "-v", "3", "-grpc-port=9004"}, []string{"--streaming"}},
-		"chart v1.4: flags joined":           {[]string{"--streaming", "--v=5", "--secure-serving=false"}, []string{"--streaming"}},
-		"chart v1.5: plugins and tracing":    {slices.Concat([]string{"--streaming", "--v", "3"}, plugins, []string{"--tracing=false"}), []string{"--plugin", "--streaming", "--tracing"}},
-		"runner v1.5: pprof and page auth":   {[]string{"--tracing=true", "--enable-pprof=false", "--metrics-endpoint-auth=true"}, []string{"--enable-pprof", "--metrics-endpoint-auth", "--tracing"}},
-		"benchmark v1.5":                     {[]string{"--secure-serving=false", "--metrics-endpoint-auth=false", "--tracing=false", "--streaming"}, []string{"--metrics-endpoint-auth", "--streaming", "--tracing"}},
-		"runner v1.5: ports and zap's flags": {[]string{"--grpc-port=9004", "--grpc-health-port=9005", "--metrics-port=9090", "--zap-encoder=json", "--zap-log-level=4"}, []string{"--zap-encoder", "--zap-log-level"}},
+	all14 := slices.Concat(ports, []string{"--streaming=true", "--metrics-endpoint-auth=false", "--secure-serving=false", "--v=5", "--enable-pprof=false"})
+	return map[string]release{
+		"chart before v1.0":               {[]string{"--streaming", "--log-level", "error"}, []string{"--log-level", "--streaming"}},
+		"chart v1.0":                      {[]string{"--streaming", "--v", "3"}, []string{"--streaming"}},
+		"chart v1.1":                      {[]string{"--streaming", "--v", "3"}, []string{"--streaming"}},
+		"chart v1.2":                      {[]string{"--streaming", "--v", "3"}, []string{"--streaming"}},
+		"chart v1.3":                      {[]string{"--streaming", "--v", "3"}, []string{"--streaming"}},
+		"chart v1.4":                      {[]string{"--streaming", "--v", "3", "--plugin", `default-bbr:default-bbr:{"no-op":true,"v":0}`}, []string{"--plugin", "--streaming"}},
+		"chart v1.5":                      {slices.Concat([]string{"--streaming", "--v", "3"}, plugins, []string{"--tracing=false"}), []string{"--plugin", "--streaming", "--tracing"}},
+		"chart v1.5, tracing on":          {slices.Concat([]string{"--streaming", "--v", "3"}, plugins, []string{"--tracing=true"}), []string{"--plugin", "--streaming", "--tracing"}},
+		"bbr.flags v1.0 to v1.2, all":     {slices.Concat(ports, []string{"--streaming", "--v=3"}, zap), append([]string{"--streaming"}, zapNames...)},
+		"bbr.flags v1.3, all, one dash":   {[]string{"-grpc-port", "9004", "-grpc-health-port", "9005", "-metrics-port", "9090", "-streaming", "-v", "3"}, []string{"--streaming"}},
+		"bbr.flags v1.4, all":             {slices.Concat(all14, plugins, zap), slices.Concat([]string{"--enable-pprof", "--metrics-endpoint-auth", "--plugin", "--streaming"}, zapNames)},
+		"bbr.flags v1.5, all":             {slices.Concat(all14, plugins, []string{"--tracing"}), []string{"--enable-pprof", "--metrics-endpoint-auth", "--plugin", "--streaming", "--tracing"}},
+		"bbr.flags as the chart has them": {[]string{"--streaming", "--metrics-endpoint-auth", "false", "--secure-serving", "true", "--v", "3"}, []string{"--metrics-endpoint-auth", "--streaming"}},
 	}
 }
 
 func TestChartsOfTheReferenceReachReadiness(t *testing.T) {
 	t.Parallel()
-	for name, c := range charts() {
+	for name, c := range releases() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			o, err := parse(c.args, &bytes.Buffer{}, noEnv)
-			if err != nil || !slices.Equal(o.meaningless, c.meaningless) {
+			if err != nil || !slices.Equal(o.command.Meaningless(), c.meaningless) {
 				t.Fatalf("got %+v, %v", o, err)
 			}
 			if s := o.serving; s.GRPCPort != 9004 || s.HealthPort != 9005 || s.MetricsPort != 9090 {
@@ -136,8 +146,8 @@ func TestBadArgumentsAreRefused(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
 			err := Main(ctx, []string{tt.arg}, &bytes.Buffer{})
-			if err == nil || !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("got %v, want %s", err, tt.want)
+			if err == nil || !strings.Contains(err.Error(), tt.want) || hint.Of(err) == "" {
+				t.Errorf("got %v with the hint %q, want %s", err, hint.Of(err), tt.want)
 			}
 		})
 	}
