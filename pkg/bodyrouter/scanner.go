@@ -73,7 +73,12 @@ type Scanner struct {
 	number  numberState
 	literal string // what must still follow
 	model   modelState
+	prompt  span
 }
+
+// span is a part of the body; both ends are 0 when there is none, and to alone
+// while its end is not reached.
+type span struct{ from, to int64 }
 
 // modelState is what is known about "model".
 type modelState struct {
@@ -93,18 +98,16 @@ func (s *Scanner) Scan(b []byte) error {
 	for i := 0; i < len(b) && s.err == nil; {
 		switch s.state {
 		case inString:
-			i = s.scanString(b, i)
-			if s.text.role == modelName && s.state != inString {
-				s.model.to = s.offset + int64(i) - 1 // before the closing quote
+			if i = s.scanString(b, i); s.state != inString {
+				s.stringEnded(s.offset + int64(i))
 			}
 		case inNumber:
 			i = s.scanNumber(b, i)
 		case inLiteral:
 			i = s.scanLiteral(b, i)
 		default:
-			i = s.scanStructure(b, i)
-			if s.text.role == modelName && s.state == inString {
-				s.model.from = s.offset + int64(i) // after the opening quote
+			if i = s.scanStructure(b, i); s.state == inString {
+				s.stringBegan(s.offset + int64(i))
 			}
 		}
 		if s.err != nil {
@@ -116,6 +119,26 @@ func (s *Scanner) Scan(b []byte) error {
 	}
 	s.offset += int64(len(b))
 	return nil
+}
+
+// stringBegan notes where a string's first byte is, after its opening quote.
+func (s *Scanner) stringBegan(at int64) {
+	switch {
+	case s.text.role == modelName:
+		s.model.from = at
+	case s.text.role == topKey && s.prompt.from > 0 && s.prompt.to == 0:
+		s.prompt.to = at
+	}
+}
+
+// stringEnded notes where a string is over, its closing quote included.
+func (s *Scanner) stringEnded(at int64) {
+	switch {
+	case s.text.role == modelName:
+		s.model.to = at - 1
+	case s.text.role == topKey && s.prompt.from == 0 && s.text.isPrompt():
+		s.prompt.from = at
+	}
 }
 
 // End says that the body is complete. Its error is an *Invalid.
@@ -138,6 +161,18 @@ func (s *Scanner) Model() string { return string(s.model.name[:s.model.n]) }
 // without its quotes: the bytes from from up to, not including, to. Like Model it
 // is meaningful once End returned nil; both are 0 when there is no model.
 func (s *Scanner) ModelAt() (from, to int64) { return s.model.from, s.model.to }
+
+// PromptAt returns the part of the body that holds the prompt, as far as it was
+// scanned: from the first top-level key that is "prompt", "messages" or "input",
+// its value and what surrounds it, up to the next key. Two bodies with prompts
+// that begin alike have parts that do, unless their writers format JSON
+// differently. Both are 0 when there is none yet.
+func (s *Scanner) PromptAt() (from, to int64) {
+	if s.prompt.from > 0 && s.prompt.to == 0 {
+		return s.prompt.from, s.offset
+	}
+	return s.prompt.from, s.prompt.to
+}
 
 func (s *Scanner) fail(reason, message string) {
 	if s.err == nil {

@@ -18,10 +18,14 @@ const (
 
 const modelKey = "model"
 
+// maxKey is the length of the longest key that is looked for.
+const maxKey = len("messages")
+
 // textState is the place inside a string.
 type textState struct {
-	role    role
-	matched int // bytes of modelKey seen in a topKey; -1 when it is another key
+	role   role
+	key    [maxKey]byte // what a topKey began with
+	length int          // its characters, more than maxKey being one too many
 
 	escape bool   // after a backslash
 	hex    int    // hex digits still to come after \u
@@ -31,6 +35,13 @@ type textState struct {
 	more   int  // UTF-8 continuation bytes to come
 	lo, hi byte // bounds of the next one
 }
+
+// is tells whether a topKey is this name, of at most maxKey bytes.
+func (t *textState) is(name string) bool {
+	return t.length == len(name) && string(t.key[:len(name)]) == name
+}
+
+func (t *textState) isPrompt() bool { return t.is("prompt") || t.is("messages") || t.is("input") }
 
 // strict says that the string is compared or used: it must decode to one text.
 func (t *textState) strict() bool { return t.role != plain }
@@ -75,7 +86,7 @@ func (s *Scanner) scanString(b []byte, i int) int {
 // idle says that nothing is pending and plain bytes need not be looked at.
 func (t *textState) idle() bool {
 	return !t.escape && t.hex == 0 && t.more == 0 && !t.high &&
-		(t.role == plain || t.role == nestedKey || t.role == topKey && t.matched < 0)
+		(t.role == plain || t.role == nestedKey || t.role == topKey && t.length > maxKey)
 }
 
 // skip passes over bytes that change nothing and returns the index of the first
@@ -268,11 +279,10 @@ func (s *Scanner) char(c byte) {
 	t, m := &s.text, &s.model
 	switch t.role {
 	case topKey:
-		if t.matched >= 0 && t.matched < len(modelKey) && modelKey[t.matched] == c {
-			t.matched++
-		} else {
-			t.matched = -1
+		if t.length < maxKey {
+			t.key[t.length] = c
 		}
+		t.length = min(t.length+1, maxKey+1)
 	case modelName:
 		if c <= ' ' || c > '~' || m.n == maxName {
 			s.badName()
@@ -295,7 +305,7 @@ func (s *Scanner) endString() {
 	switch s.text.role {
 	case topKey:
 		s.state = atColon
-		if s.text.matched != len(modelKey) {
+		if !s.text.is(modelKey) {
 			return
 		}
 		if s.model.seen {
