@@ -51,7 +51,7 @@ func TestARefusedRunSaysWhyAndWritesNothing(t *testing.T) {
 			quick("refused", "50", "--gate", "errors > 1%"), 2, []string{"errors > 1%\n", "^"},
 		},
 		"a target that is not TYPE/NAME": {
-			[]string{"canary", "status", "chat"}, 2, []string{"hint: httproute/chat"},
+			[]string{"canary", "status", "chat"}, 2, []string{"hint: write the target as TYPE/NAME, such as httproute/chat"},
 		},
 		"an abort of nothing": {
 			[]string{"canary", "abort", "httproute/refused"}, 1, []string{"no rollout is recorded", "hint: kubectl infer canary run"},

@@ -267,7 +267,7 @@ func judge(t *testing.T, plan rollout.Plan, recorded []byte) rollout.Gates {
 // live runs a process to its end; died reports that it crashed on the way.
 func (w *world) live(ctx context.Context, s rollout.State, change ...func(*rollout.Deps)) (result rollout.Result, died bool) {
 	p := &process{world: w}
-	deps := rollout.Deps{Target: p, Journal: p, Evidence: p, Clock: p, Reporter: silent{}}
+	deps := rollout.Deps{Targets: rollout.Group{p}, Journal: p, Evidence: p, Clock: p, Reporter: silent{}}
 	for _, c := range change {
 		c(&deps)
 	}

@@ -44,7 +44,10 @@ const (
 	Watch   Verb = "watch"   // wait for the next scrape, then look and read
 	Release Verb = "release" // remove the stamp
 	Consult Verb = "consult" // read the journal to learn who took over
-	Stop    Verb = "stop"    // the run is over, see Outcome
+	// Withdraw takes targets that moved back to where they were, since another
+	// cannot move.
+	Withdraw Verb = "withdraw"
+	Stop     Verb = "stop" // the run is over, see Outcome
 )
 
 // Action is what Next decided. Why is set when the record changed.
@@ -73,6 +76,7 @@ type WatchState struct {
 	Baked                   time.Duration
 	Retry                   time.Duration
 	WrongReads              int
+	Ending                  *Action // how the run stops once its targets are withdrawn
 	Step                    StepResult
 	Judge                   Judge
 }
@@ -128,6 +132,9 @@ func Next(s State, o Observation) (State, Action) {
 	}
 	if o.Journal != nil {
 		return s, superseded(s.Record, *o.Journal)
+	}
+	if s.Watch.Ending != nil {
+		return ending(s, o)
 	}
 	if o.Err != nil {
 		return failed(s, o)

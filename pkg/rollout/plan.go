@@ -30,9 +30,11 @@ const (
 // Plan is what the user asked for. Its digest decides whether a later run is
 // the same plan and may resume.
 type Plan struct {
-	// Target is TYPE/NAME, in Namespace.
-	Target    string `json:"target"`
-	Namespace string `json:"namespace"`
+	// Target is TYPE/NAME, in Namespace; Also are further targets that move
+	// with it, one by one, all names rising.
+	Target    string   `json:"target"`
+	Also      []string `json:"also,omitempty"`
+	Namespace string   `json:"namespace"`
 	// Rule is the rule's name or index; empty when one rule matches.
 	Rule   string `json:"rule,omitempty"`
 	Stable string `json:"stable"`
@@ -64,6 +66,9 @@ type Plan struct {
 	// that the canary must have ready before each raise; 0 asks for none.
 	Capacity float64 `json:"capacity,omitempty"`
 }
+
+// Targets are all targets, the one with the journal first.
+func (p Plan) Targets() []string { return append([]string{p.Target}, p.Also...) }
 
 // ParseSteps reads "5,25:approve,50,100": shares in percent, and which of them
 // a person must approve before the next.
@@ -106,7 +111,7 @@ func (p Plan) Validate() error {
 	case p.Stable == "" || p.Canary == "":
 		return hint.Errorf("--stable POOL --canary POOL", "stable and canary must both be named")
 	case p.Stable == p.Canary:
-		return fmt.Errorf("stable and canary are both %q", p.Stable)
+		return hint.Errorf("--stable what serves now, --canary what is new", "stable and canary are both %q", p.Stable)
 	case len(p.Steps) == 0:
 		return hint.Errorf("--steps 5,25,50,100", "the plan has no steps")
 	case p.Bake <= 0 || p.Settle < 0 || p.ScrapeInterval <= 0:

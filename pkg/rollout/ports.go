@@ -28,6 +28,8 @@ type Standing struct {
 	Fenced bool
 	// By names who wrote the weights last, when somebody else did.
 	By string
+	// Problem says what else than its weights keeps the target from the goal.
+	Problem string
 }
 
 // Target is what weights are written to.

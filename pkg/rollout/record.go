@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// RecordFormat is the journal format this build writes. Format 1 lacked From
-// and is read still, see Upgrade.
-const RecordFormat = 2
+// RecordFormat is the journal format this build writes. Format 1 lacked From,
+// format 2 knew one target only; both are read still, see Upgrade.
+const RecordFormat = 3
 
 // maxDecisions and maxSummaries bound what a record remembers.
 const (
@@ -23,9 +23,16 @@ type Goal int
 // Baseline is the goal of a rollback: exactly what was found at the start.
 const Baseline Goal = -1
 
+// Anywhere is never a goal. As the goal before, it says that a target may move
+// from whatever share it is found at: the user chose --on-drift=reassert.
+const Anywhere Goal = -2
+
 func (g Goal) String() string {
-	if g == Baseline {
+	switch g {
+	case Baseline:
 		return "baseline"
+	case Anywhere:
+		return "anywhere"
 	}
 	return strconv.Itoa(int(g)) + "%"
 }
@@ -67,36 +74,37 @@ const (
 // gate has approved in this run, in percent; it only rises. Goal is where the
 // target should be now; it may fall.
 type Record struct {
-	Format         int             `json:"format"`
-	Run            string          `json:"run"`
-	Epoch          int64           `json:"epoch"`
-	Write          int64           `json:"write"`
-	Cluster        string          `json:"cluster,omitempty"`
-	Holder         string          `json:"holder"`
-	Plan           Plan            `json:"plan"`
-	PlanDigest     string          `json:"planDigest"`
-	Baseline       json.RawMessage `json:"baseline"`
-	BaselineDigest string          `json:"baselineDigest"`
-	Phase          Phase           `json:"phase"`
-	Step           int             `json:"step"` // index into Plan.Steps; -1 while the canary is being listed
-	Ceiling        int             `json:"ceiling"`
-	Goal           Goal            `json:"goal"`
-	From           Goal            `json:"from"` // where the target stood before the present goal
-	Cause          Cause           `json:"cause,omitempty"`
-	Reason         string          `json:"reason,omitempty"`
-	Paused         bool            `json:"paused,omitempty"`
-	Approved       int             `json:"approved,omitempty"` // how many steps people have approved
-	Obeyed         int64           `json:"obeyed,omitempty"`   // the last request carried out
-	StableReady    int             `json:"stableReady,omitempty"`
-	StableRemoved  bool            `json:"stableRemoved,omitempty"` // by finish: there is no way back
-	Gates          json.RawMessage `json:"gates,omitempty"`         // the harm tests' state, see gate.Board
-	Steps          []StepResult    `json:"steps,omitempty"`
-	Decisions      []Decision      `json:"decisions,omitempty"`
-	Previous       []Summary       `json:"previous,omitempty"`
-	Started        time.Time       `json:"started"`
-	Updated        time.Time       `json:"updated"`
-	Decided        time.Time       `json:"decided,omitzero"`
-	Restored       time.Time       `json:"restored,omitzero"`
+	Format         int               `json:"format"`
+	Run            string            `json:"run"`
+	Epoch          int64             `json:"epoch"`
+	Write          int64             `json:"write"`
+	Cluster        string            `json:"cluster,omitempty"`
+	Holder         string            `json:"holder"`
+	Plan           Plan              `json:"plan"`
+	PlanDigest     string            `json:"planDigest"`
+	Baseline       json.RawMessage   `json:"baseline"`       // of Plan.Target
+	Also           []json.RawMessage `json:"also,omitempty"` // baselines of Plan.Also, in its order
+	BaselineDigest string            `json:"baselineDigest"`
+	Phase          Phase             `json:"phase"`
+	Step           int               `json:"step"` // index into Plan.Steps; -1 while the canary is being listed
+	Ceiling        int               `json:"ceiling"`
+	Goal           Goal              `json:"goal"`
+	From           Goal              `json:"from"` // where the target stood before the present goal
+	Cause          Cause             `json:"cause,omitempty"`
+	Reason         string            `json:"reason,omitempty"`
+	Paused         bool              `json:"paused,omitempty"`
+	Approved       int               `json:"approved,omitempty"` // how many steps people have approved
+	Obeyed         int64             `json:"obeyed,omitempty"`   // the last request carried out
+	StableReady    int               `json:"stableReady,omitempty"`
+	StableRemoved  bool              `json:"stableRemoved,omitempty"` // by finish: there is no way back
+	Gates          json.RawMessage   `json:"gates,omitempty"`         // the harm tests' state, see gate.Board
+	Steps          []StepResult      `json:"steps,omitempty"`
+	Decisions      []Decision        `json:"decisions,omitempty"`
+	Previous       []Summary         `json:"previous,omitempty"`
+	Started        time.Time         `json:"started"`
+	Updated        time.Time         `json:"updated"`
+	Decided        time.Time         `json:"decided,omitzero"`
+	Restored       time.Time         `json:"restored,omitzero"`
 }
 
 // StepResult is one row of a run's table.
@@ -142,22 +150,29 @@ type Summary struct {
 	Finished time.Time `json:"finished"`
 }
 
-// Stamp is the value of the fence annotation for this run and epoch.
+// Stamp is the value of the fence annotation for this run and epoch. Where
+// several targets carry it, it also names the one the journal belongs to.
 func (r Record) Stamp() string {
-	raw, err := json.Marshal(map[string]any{"run": r.Run, "epoch": r.Epoch, "baseline": r.BaselineDigest})
+	stamp := map[string]any{"run": r.Run, "epoch": r.Epoch, "baseline": r.BaselineDigest}
+	if len(r.Plan.Also) > 0 {
+		stamp["target"] = r.Plan.Target
+	}
+	raw, err := json.Marshal(stamp)
 	if err != nil {
 		return r.Run
 	}
 	return string(raw)
 }
 
-// Upgrade brings a record of format 1 to the present one: it did not say where
-// the target stood before its goal, because steps were never skipped then.
+// Upgrade brings an older record to the present format. Format 1 did not say
+// where the target stood before its goal, because steps were never skipped then.
 func (r Record) Upgrade() Record {
-	if r.Format != 1 {
+	old := r.Format
+	r.Format = RecordFormat
+	if old != 1 {
 		return r
 	}
-	r.Format, r.From = RecordFormat, Baseline
+	r.From = Baseline
 	switch {
 	case r.Step > 0 && r.Step < len(r.Plan.Steps):
 		r.From = Goal(r.Plan.Steps[r.Step-1])

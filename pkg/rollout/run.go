@@ -13,7 +13,8 @@ const actTimeout = 10 * time.Second
 
 // Deps is what the loop works with.
 type Deps struct {
-	Target   Target
+	// Targets in the order of Plan.Targets.
+	Targets  Group
 	Journal  Journal
 	Evidence Evidence
 	Clock    Clock
@@ -121,7 +122,7 @@ func (d Deps) act(parent context.Context, s State, a Action) (State, Observation
 			s.Watch.Saved = true
 		}
 	case Seize:
-		if err = d.Target.Seize(ctx, s.Stamp()); err == nil {
+		if err = d.Targets.Seize(ctx, s.Stamp()); err == nil {
 			s.Watch.Seized = true
 		}
 	case Read:
@@ -129,16 +130,18 @@ func (d Deps) act(parent context.Context, s State, a Action) (State, Observation
 			requests = d.requests(ctx, s)
 		}
 	case Move:
-		if err = d.Target.Move(ctx, s.From, s.Goal); err == nil {
+		if err = d.Targets.Move(ctx, s.From, s.Goal); err == nil {
 			standing, err = d.read(ctx, s)
 		}
+	case Withdraw:
+		err = d.Targets.Withdraw(ctx, s.Goal, s.From)
 	case Watch:
 		look := d.Evidence.Look(ctx)
 		sample = &look
 		standing, err = d.readBeside(ctx, s)
 		requests = d.requests(ctx, s)
 	case Release:
-		if err = d.Target.Release(ctx); err == nil {
+		if err = d.Targets.Release(ctx); err == nil {
 			s.Watch.Released = true
 		}
 	case Consult:
@@ -157,7 +160,7 @@ func (d Deps) act(parent context.Context, s State, a Action) (State, Observation
 // permit asks the lock before a write. A rollback needs only the stamp: a lease
 // that cannot be renewed must not starve it, one lost to another does stop it.
 func (d Deps) permit(s State, verb Verb) error {
-	write := verb == Save || verb == Seize || verb == Move || verb == Release
+	write := verb == Save || verb == Seize || verb == Move || verb == Withdraw || verb == Release
 	if d.Lock == nil || !write {
 		return nil
 	}
@@ -195,7 +198,7 @@ func (d Deps) readBeside(ctx context.Context, s State) (*Standing, error) {
 }
 
 func (d Deps) read(ctx context.Context, s State) (*Standing, error) {
-	standing, err := d.Target.Read(ctx, s.Goal)
+	standing, err := d.Targets.Read(ctx, s.Goal)
 	if err != nil {
 		return nil, err
 	}

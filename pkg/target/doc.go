@@ -1,5 +1,6 @@
 // Package target writes weights to the objects that carry them. Start at
-// HTTPRoute, the only kind so far: two backendRefs of one rule.
+// Object, which reads and patches; a layout (kind.go) knows where one kind keeps
+// its weights, such as httpRoute: two backendRefs of one rule.
 //
 // A weight moves by one JSON Patch whose `test` operations name everything the
 // decision rested on: our stamp, and the whole rule as it was read (for the way
@@ -11,20 +12,9 @@
 // HTTPRouteSpec.rules).
 package target
 
-import (
-	"fmt"
-
-	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
-)
-
 // StampAnnotation is the fence: its value names the run and epoch that may
 // write, every patch tests it, and it is removed at the end.
 const StampAnnotation = "kubectl-infer.github.io/rollout"
 
 // FieldManager is the manager named on every write of a target.
 const FieldManager = "kubectl-infer"
-
-// errFenced says that the target carries another run's stamp.
-func errFenced(name string) error {
-	return fmt.Errorf("httproute %s is stamped by another run: %w", name, rollout.ErrSuperseded)
-}

@@ -3,7 +3,6 @@ package target
 import (
 	"encoding/json"
 	"fmt"
-	"strconv"
 	"strings"
 )
 
@@ -43,9 +42,8 @@ func testStamp(stamp string) operation {
 
 // movePatch sets w on the rule as read. When the canary is not listed yet it
 // is appended as ref at weight w.canary.
-func movePatch(stamp string, rule any, p place, w weights, ref map[string]any) []operation {
+func movePatch(rule any, p place, w weights, ref map[string]any) []operation {
 	ops := []operation{
-		testStamp(stamp),
 		{Op: "test", Path: rulePath(p), Value: rule},
 		{Op: "add", Path: rulePath(p, "backendRefs", p.stable, "weight"), Value: w.stable},
 	}
@@ -62,11 +60,10 @@ func movePatch(stamp string, rule any, p place, w weights, ref map[string]any) [
 
 // restorePatch puts back the two weights of the baseline rule, absent ones
 // included, and takes out a canary the baseline did not list. It tests only
-// the stamp and who the backends are.
-func restorePatch(stamp string, now any, p place, baseline any, was place) []operation {
+// who the backends are.
+func restorePatch(now any, p place, baseline any, was place) []operation {
 	refs, old := backendsOf(now), backendsOf(baseline)
-	ops := []operation{testStamp(stamp)}
-	ops = append(ops, testIdentity(p, p.stable, refs)...)
+	ops := testIdentity(p, p.stable, refs)
 	if p.canary >= 0 {
 		ops = append(ops, testIdentity(p, p.canary, refs)...)
 	}
@@ -134,28 +131,6 @@ func releasePatch(stamp string, annotations map[string]string, own []int) []oper
 	return append(ops, operation{Op: "remove", Path: pointer("metadata", "annotations", StampAnnotation)})
 }
 
-// removeStablePatch takes stable's backendRef out of the rule as read.
-func removeStablePatch(stamp string, rule any, p place) []operation {
-	return []operation{
-		testStamp(stamp),
-		{Op: "test", Path: rulePath(p), Value: rule},
-		{Op: "remove", Path: rulePath(p, "backendRefs", p.stable)},
-	}
-}
-
-// kubectlPatch prints ops as one command that needs nothing but kubectl.
-func kubectlPatch(namespace, name string, ops []operation) string {
-	body, err := json.Marshal(ops)
-	if err != nil {
-		return ""
-	}
-	return "kubectl patch httproute " + name + " -n " + namespace + " --type=json -p " + shellQuote(string(body))
-}
-
 func shellQuote(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-}
-
-func (w weights) String() string {
-	return strconv.FormatInt(w.stable, 10) + "/" + strconv.FormatInt(w.canary, 10)
 }

@@ -68,17 +68,13 @@ func apply(t *testing.T, route *unstructured.Unstructured, ops []operation) (aft
 }
 
 // opened is the target as it would be after reading route.
-func opened(t *testing.T, route *unstructured.Unstructured, sel Selection) *HTTPRoute {
+func opened(t *testing.T, route *unstructured.Unstructured, sel Selection) *Object {
 	t.Helper()
-	p, err := locate(route, sel)
-	if err != nil {
+	o := &Object{kind: Kinds()[0], name: "chat", stamp: stamp, layout: &httpRoute{selection: sel}}
+	if err := o.layout.take(route); err != nil {
 		t.Fatal(err)
 	}
-	rule, _ := rulesOf(route)[p.rule].(map[string]any)
-	return &HTTPRoute{
-		name: "chat", selection: sel, stamp: stamp,
-		baseline: Baseline{Rule: rule, RuleIndex: p.rule, stable: p.stable, canary: p.canary},
-	}
+	return o
 }
 
 func TestLocate(t *testing.T) {

@@ -137,8 +137,15 @@ func weightOf(ref any) int64 {
 	}
 }
 
-// weights are the two numbers that express a share.
-type weights struct{ stable, canary int64 }
+// weightsIn are the two weights of a rule.
+func weightsIn(rule any, p place) weights {
+	refs := backendsOf(rule)
+	w := weights{stable: weightOf(refs[p.stable]), canary: -1}
+	if p.canary >= 0 {
+		w.canary = weightOf(refs[p.canary])
+	}
+	return w
+}
 
 // split computes the weights for a canary share of percent, keeping the sum of
 // the two as in the baseline rule, so that any third backend keeps its part.

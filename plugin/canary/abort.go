@@ -14,7 +14,6 @@ import (
 	"github.com/kubectl-infer/kubectl-infer/pkg/journal"
 	"github.com/kubectl-infer/kubectl-infer/pkg/kube"
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
-	"github.com/kubectl-infer/kubectl-infer/pkg/target"
 	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
 )
 
@@ -55,7 +54,7 @@ func (b *back) open(ctx context.Context, args []string) (rollout.Record, error) 
 		return rollout.Record{}, err
 	}
 	b.report = newReporter(b.streams, time.Now)
-	b.store = journal.New(b.clients.Core, b.clients.Namespace, b.object.kind, b.object.name)
+	b.store = journal.New(b.clients.Core, b.clients.Namespace, b.object.Name, b.object.name)
 	return load(ctx, b.store, b.object, b.clients.Namespace)
 }
 
@@ -142,25 +141,21 @@ func (b *back) seize(ctx context.Context) (*journal.Lease, error) {
 }
 
 // over tells of a rollout that has ended, and takes away what its process may
-// have left on the route.
+// have left on its targets.
 func (b *back) over(ctx context.Context, record rollout.Record) error {
-	route, err := resumeRoute(b.clients, b.object, record)
+	list, err := resumeTargets(b.clients, record)
 	if err != nil {
 		return err
 	}
-	route.Adopt(record.Stamp())
-	if err := route.Release(ctx); err != nil {
+	list.adopt(record.Stamp())
+	if err := list.group().Release(ctx); err != nil {
 		return err
 	}
 	if record.Phase == rollout.RolledBack && record.Cause == rollout.ByRequest {
 		outcome := rollout.Result{Outcome: rollout.Returned, Why: record.Reason, Record: record}
-		return settled(conclude(b.streams, b.output, outcome, route))
+		return settled(conclude(b.streams, b.output, outcome, list))
 	}
 	return hint.Errorf("kubectl infer canary status "+b.object.String(), "%s: nothing to abort, the last rollout is %s", b.object, record.Phase)
-}
-
-func resumeRoute(clients *kube.Clients, o object, record rollout.Record) (*target.HTTPRoute, error) {
-	return target.ResumeHTTPRoute(clients.Dynamic, clients.Namespace, o.name, selection(record.Plan), record.Baseline)
 }
 
 // restore brings record's baseline back. The first write is repeated against a
@@ -182,14 +177,14 @@ func (b *back) restore(ctx context.Context, lease *journal.Lease, record rollout
 			return err
 		}
 	}
-	route, err := resumeRoute(b.clients, b.object, record)
+	list, err := resumeTargets(b.clients, record)
 	if err != nil {
 		return err
 	}
 	result := rollout.Run(ctx, rollout.Begin(record, nil), rollout.Deps{
-		Target: route, Journal: b.store, Clock: systemClock{}, Reporter: b.report, RollbackLimit: b.limit, Lock: lease,
+		Targets: list.group(), Journal: b.store, Clock: systemClock{}, Reporter: b.report, RollbackLimit: b.limit, Lock: lease,
 	})
-	return settled(conclude(b.streams, b.output, result, route))
+	return settled(conclude(b.streams, b.output, result, list))
 }
 
 // settled turns the code of a run that was returned by request into success:

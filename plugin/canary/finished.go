@@ -50,11 +50,11 @@ func (b *back) undo(ctx context.Context, args []string) error {
 			"%s: canary finish took the backend %s away, so the baseline cannot be restored", b.object, record.Plan.Stable))
 	}
 	if record.Phase == rollout.Promoted {
-		route, err := resumeRoute(b.clients, b.object, record)
+		list, err := resumeTargets(b.clients, record)
 		if err != nil {
 			return err
 		}
-		at, err := route.Read(ctx, record.Goal)
+		at, err := list.group().Read(ctx, record.Goal)
 		if err != nil && !errors.Is(err, rollout.ErrDrift) {
 			return err
 		}
@@ -119,7 +119,7 @@ func (b *back) finish(ctx context.Context, args []string) error {
 		return exit.With(exit.PreflightRefused, hint.Errorf("kubectl infer canary status "+b.object.String(),
 			"%s: the last rollout is %s at %s, not promoted to 100%%", b.object, record.Phase, record.Goal))
 	}
-	route, err := resumeRoute(b.clients, b.object, record)
+	list, err := resumeTargets(b.clients, record)
 	if err != nil {
 		return err
 	}
@@ -129,16 +129,18 @@ func (b *back) finish(ctx context.Context, args []string) error {
 	if err := b.store.Save(ctx, record); err != nil {
 		return err
 	}
-	removed, err := route.RemoveStable(ctx, record.Stamp())
-	switch {
-	case errors.Is(err, rollout.ErrDrift):
-		return exit.With(exit.Drift, err)
-	case err != nil:
-		return err
-	case !removed:
-		fmt.Fprintf(b.streams.Out, "%s: backend %s is not listed any more\n", b.object, record.Plan.Stable)
-	default:
-		fmt.Fprintf(b.streams.Out, "%s: backend %s removed, %s has all traffic\n", b.object, record.Plan.Stable, record.Plan.Canary)
+	for _, o := range list {
+		removed, err := o.RemoveStable(ctx, record.Stamp())
+		switch {
+		case errors.Is(err, rollout.ErrDrift):
+			return exit.With(exit.Drift, err)
+		case err != nil:
+			return err
+		case !removed:
+			fmt.Fprintf(b.streams.Out, "%s: backend %s is not listed any more\n", o.Name(), record.Plan.Stable)
+		default:
+			fmt.Fprintf(b.streams.Out, "%s: backend %s removed, %s has all traffic\n", o.Name(), record.Plan.Stable, record.Plan.Canary)
+		}
 	}
 	return nil
 }
@@ -229,15 +231,17 @@ func (b *back) gc(ctx context.Context, args []string, keep time.Duration) error 
 	return nil
 }
 
-// sweep takes a finished run's stamp off the route, if the route is still there.
+// sweep takes a finished run's stamp off its targets, where they are still there.
 func (b *back) sweep(ctx context.Context, record rollout.Record) error {
-	route, err := resumeRoute(b.clients, b.object, record)
+	list, err := resumeTargets(b.clients, record)
 	if err != nil {
 		return err
 	}
-	route.Adopt(record.Stamp())
-	if err := route.Release(ctx); err != nil && !errors.Is(err, rollout.ErrDrift) && !apierrors.IsNotFound(err) {
-		return err
+	list.adopt(record.Stamp())
+	for _, o := range list {
+		if err := o.Release(ctx); err != nil && !errors.Is(err, rollout.ErrDrift) && !apierrors.IsNotFound(err) {
+			return err
+		}
 	}
 	return nil
 }

@@ -40,7 +40,7 @@ func (f *lockFlags) check() error {
 
 // lease is the target's lease, for a holder no other process is called.
 func (f *lockFlags) lease(clients *kube.Clients, o object) *journal.Lease {
-	return journal.NewLease(clients.Core, clients.Namespace, o.kind, o.name, holder()+" "+uuid.NewString()[:8], f.period)
+	return journal.NewLease(clients.Core, clients.Namespace, o.Name, o.name, holder()+" "+uuid.NewString()[:8], f.period)
 }
 
 // acquire takes the lease, or says who holds it.

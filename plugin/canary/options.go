@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"os/user"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,27 +23,6 @@ func kubeFlags(flags *genericclioptions.ConfigFlags) *pflag.FlagSet {
 	set := pflag.NewFlagSet("kube", pflag.ContinueOnError)
 	flags.AddFlags(set)
 	return set
-}
-
-// object is TYPE/NAME as the user typed it.
-type object struct{ kind, name string }
-
-func (o object) String() string { return o.kind + "/" + o.name }
-
-func parseObject(args []string) (object, error) {
-	if len(args) != 1 {
-		return object{}, exit.With(exit.Usage, hint.Errorf("for example httproute/chat", "name one target as TYPE/NAME, got %d arguments", len(args)))
-	}
-	kind, name, ok := strings.Cut(args[0], "/")
-	if !ok || name == "" {
-		return object{}, exit.With(exit.Usage, hint.Errorf("httproute/"+args[0], "target %q is not TYPE/NAME", args[0]))
-	}
-	switch strings.ToLower(kind) {
-	case "httproute", "httproutes", "httproute.gateway.networking.k8s.io":
-		return object{kind: "httproute", name: name}, nil
-	default:
-		return object{}, exit.With(exit.Usage, hint.Errorf("kubectl get httproutes", "target %q: weights of a %s cannot be moved, only those of an httproute", args[0], kind))
-	}
 }
 
 // planFlags are the flags that make a plan.
@@ -83,7 +61,7 @@ func checkVia(via string) error {
 }
 
 // complete makes the plan of what was typed.
-func (f *planFlags) complete(target object, namespace string) (rollout.Plan, error) {
+func (f *planFlags) complete(list []object, namespace string) (rollout.Plan, error) {
 	if err := checkVia(f.via); err != nil {
 		return rollout.Plan{}, err
 	}
@@ -92,7 +70,10 @@ func (f *planFlags) complete(target object, namespace string) (rollout.Plan, err
 		return rollout.Plan{}, exit.With(exit.Usage, err)
 	}
 	plan := f.plan
-	plan.Target, plan.Namespace, plan.Steps, plan.Approve = target.String(), namespace, steps, approve
+	plan.Target, plan.Namespace, plan.Steps, plan.Approve = list[0].String(), namespace, steps, approve
+	for _, o := range list[1:] {
+		plan.Also = append(plan.Also, o.String())
+	}
 	if len(plan.Gates) == 0 {
 		return rollout.Plan{}, exit.With(exit.Usage, hint.Errorf("--gate 'errors < 1%' --gate 'ttft p95 < 800ms'", "no gate given: nothing would judge the canary"))
 	}

@@ -3,12 +3,15 @@ package canary
 import (
 	"context"
 	"fmt"
+	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
+	"github.com/kubectl-infer/kubectl-infer/pkg/target"
 	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
 )
 
@@ -30,7 +33,7 @@ would be refused too.`,
 }
 
 func (o *runOptions) plan(ctx context.Context, args []string) error {
-	object, err := parseObject(args)
+	list, err := parseTargets(args)
 	if err != nil {
 		return err
 	}
@@ -41,11 +44,11 @@ func (o *runOptions) plan(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	plan, err := o.complete(object, clients.Namespace)
+	plan, err := o.complete(list, clients.Namespace)
 	if err != nil {
 		return err
 	}
-	p, err := o.prepare(ctx, clients, object, plan)
+	p, err := o.prepare(ctx, clients, list[0], plan)
 	if err != nil {
 		return exit.With(refusal(err), err)
 	}
@@ -56,16 +59,18 @@ func (o *runOptions) plan(ctx context.Context, args []string) error {
 // preview prints a diff of the weights for every step.
 func (o *runOptions) preview(p prepared) error {
 	plan := p.record.Plan
-	fmt.Fprintf(o.streams.Out, "%s/%s  %s → %s\n", plan.Namespace, plan.Target, plan.Stable, plan.Canary)
+	fmt.Fprintf(o.streams.Out, "%s/%s  %s → %s\n", plan.Namespace, strings.Join(plan.Targets(), ", "), plan.Stable, plan.Canary)
 	from := rollout.Baseline
 	for i, share := range plan.Steps {
 		fmt.Fprintf(o.streams.Out, "step %d of %d: %s → %d%%, then watched for at least %v\n", i+1, len(plan.Steps), from, share, plan.Settle+plan.Bake)
-		backends, err := p.route.Preview(from, rollout.Goal(share))
-		if err != nil {
-			return err
-		}
-		for _, b := range backends {
-			fmt.Fprintf(o.streams.Out, "-   %s weight %d\n+   %s weight %d\n", b.Name, b.Before, b.Name, b.After)
+		for _, t := range p.targets {
+			stable, canary, err := t.Preview(from, rollout.Goal(share))
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(o.streams.Out, "  %s\n", t.Name())
+			diff(o.streams.Out, plan.Stable, stable)
+			diff(o.streams.Out, plan.Canary, canary)
 		}
 		from = rollout.Goal(share)
 	}
@@ -73,4 +78,14 @@ func (o *runOptions) preview(p prepared) error {
 		fmt.Fprintf(o.streams.Out, "note: %s\n", note)
 	}
 	return nil
+}
+
+// diff is one weight before and after, as a unified diff shows lines.
+func diff(out io.Writer, name string, c target.Change) {
+	if c.Before >= 0 {
+		fmt.Fprintf(out, "-   %s weight %d\n", name, c.Before)
+	}
+	if c.After >= 0 {
+		fmt.Fprintf(out, "+   %s weight %d\n", name, c.After)
+	}
 }

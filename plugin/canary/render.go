@@ -11,7 +11,6 @@ import (
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
-	"github.com/kubectl-infer/kubectl-infer/pkg/target"
 	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
 )
 
@@ -162,7 +161,7 @@ type document struct {
 }
 
 // conclude prints the result and turns it into the command's error.
-func conclude(streams genericiooptions.IOStreams, output string, result rollout.Result, route *target.HTTPRoute) error {
+func conclude(streams genericiooptions.IOStreams, output string, result rollout.Result, list targets) error {
 	code := exit.For(result.Outcome)
 	rec := result.Record
 	rows := rec.Steps
@@ -186,11 +185,11 @@ func conclude(streams genericiooptions.IOStreams, output string, result rollout.
 	} else {
 		printResult(streams.Out, doc)
 	}
-	return ending(result, code, route)
+	return ending(result, code, list)
 }
 
 // ending is the error that carries the exit code and the next thing to type.
-func ending(result rollout.Result, code exit.Code, route *target.HTTPRoute) error {
+func ending(result rollout.Result, code exit.Code, list targets) error {
 	plan := result.Record.Plan
 	at := plan.Target + " -n " + plan.Namespace
 	if code == exit.Waiting {
@@ -203,7 +202,7 @@ func ending(result rollout.Result, code exit.Code, route *target.HTTPRoute) erro
 	case exit.RolledBack, exit.Returned:
 		return &exit.Error{Code: code, Err: fmt.Errorf("back at the baseline: %s", result.Why), Quiet: true}
 	case exit.RollbackIncomplete:
-		return exit.With(code, hint.Errorf("act now: kubectl infer canary abort "+at+"   # or, with nothing but kubectl:\n"+route.ManualRestore(plan.Namespace),
+		return exit.With(code, hint.Errorf("act now: kubectl infer canary abort "+at+"   # or, with nothing but kubectl:\n"+list.manualRestore(),
 			"rollback of %s is incomplete: %s", plan.Target, result.Why))
 	case exit.Drift:
 		return exit.With(code, hint.Errorf("put the weights back, or: kubectl infer canary abort "+at, "%s: %s", plan.Target, result.Why))

@@ -52,7 +52,7 @@ func ask(ctx context.Context, flags *genericclioptions.ConfigFlags, streams gene
 	if err != nil {
 		return err
 	}
-	store := journal.New(clients.Core, clients.Namespace, o.kind, o.name)
+	store := journal.New(clients.Core, clients.Namespace, o.Name, o.name)
 	record, err := load(ctx, store, o, clients.Namespace)
 	if err != nil {
 		return err

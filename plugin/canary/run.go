@@ -16,7 +16,6 @@ import (
 	"github.com/kubectl-infer/kubectl-infer/pkg/journal"
 	"github.com/kubectl-infer/kubectl-infer/pkg/kube"
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
-	"github.com/kubectl-infer/kubectl-infer/pkg/target"
 	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
 )
 
@@ -36,13 +35,16 @@ type runOptions struct {
 func newRun(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOStreams) *cobra.Command {
 	o := &runOptions{flags: flags, streams: streams}
 	cmd := &cobra.Command{
-		Use:   "run httproute/NAME --stable POOL --canary POOL --gate GATE",
+		Use:   "run httproute/NAME... --stable POOL --canary POOL --gate GATE",
 		Short: "Move traffic from one InferencePool to another, step by step",
 		Long: `Move traffic from one InferencePool to another, step by step.
 
 Each step is written to the HTTPRoute, waits until the gateway has accepted it,
 and is then watched: a gate that is shown to be broken restores the weights found
-at the start. The run is recorded in the ConfigMap infer-httproute-NAME before
+at the start. Several routes move one by one and count as one step; the first in
+sorted order names the rollout.
+
+The run is recorded in the ConfigMap infer-httproute-NAME before
 every act. If this process dies, traffic stays at a share the last gate approved,
 or lower; the same command takes the run up again, and "canary abort" restores
 the baseline from anywhere.
@@ -65,10 +67,11 @@ anything moved, 17 waiting for approval, 19 returned to the baseline by request.
 }
 
 func (o *runOptions) run(ctx context.Context, args []string) error {
-	object, err := parseObject(args)
+	list, err := parseTargets(args)
 	if err != nil {
 		return err
 	}
+	object := list[0] // its journal, its lease
 	if err := checkChoice("--on-interrupt", o.onInterrupt, "hold", "rollback"); err != nil {
 		return err
 	}
@@ -79,7 +82,7 @@ func (o *runOptions) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	plan, err := o.complete(object, clients.Namespace)
+	plan, err := o.complete(list, clients.Namespace)
 	if err != nil {
 		return err
 	}
@@ -104,10 +107,10 @@ func (o *runOptions) run(ctx context.Context, args []string) error {
 		report.opening(ready)
 	}
 	result := rollout.Run(ctx, rollout.Begin(ready.record, ready.judge), rollout.Deps{
-		Target: ready.route, Journal: ready.store, Evidence: ready.evidence, Clock: systemClock{}, Reporter: report,
+		Targets: ready.targets.group(), Journal: ready.store, Evidence: ready.evidence, Clock: systemClock{}, Reporter: report,
 		RollBackOnInterrupt: o.onInterrupt == "rollback", RollbackLimit: o.rollbackLimit, NoWait: !o.wait, Lock: lease,
 	})
-	return conclude(o.streams, o.output, result, ready.route)
+	return conclude(o.streams, o.output, result, ready.targets)
 }
 
 // begin prepares, takes the lease, and prepares again if the journal changed
@@ -143,24 +146,25 @@ func (o *runOptions) prepare(ctx context.Context, clients *kube.Clients, object 
 	if err != nil || p.done || p.resumed {
 		return p, err
 	}
-	if err := checkOwner(p.route, plan, o.gitops); err != nil {
+	if err := p.targets.checkOwners(o.gitops); err != nil {
 		p.close()
 		return prepared{}, err
 	}
-	p.notes = append(p.notes, ownerNotes(p.route, plan)...)
+	p.notes = append(p.notes, p.targets.ownerNotes(plan)...)
 	return p, nil
 }
 
 // prepared is everything a run needs, checked.
 type prepared struct {
-	route    *target.HTTPRoute
+	family   family
+	targets  targets
 	store    *journal.Store
 	record   rollout.Record
 	found    rollout.Record // as the journal was
 	judge    rollout.Judge
 	evidence *evidence.Arms
 	resumed  bool
-	done     bool // the last run of this plan was promoted, and the route is still there
+	done     bool // the last run of this plan was promoted, and the targets are still there
 	notes    []string
 }
 
@@ -173,7 +177,7 @@ func (p prepared) close() {
 // prepare is the preflight: it reads everything, refuses what cannot work, and
 // writes nothing.
 func prepare(ctx context.Context, clients *kube.Clients, object object, plan rollout.Plan, via evidence.Via) (prepared, error) {
-	store := journal.New(clients.Core, plan.Namespace, object.kind, object.name)
+	store := journal.New(clients.Core, plan.Namespace, object.Name, object.name)
 	old, err := store.Load(ctx)
 	if err != nil && !errors.Is(err, journal.ErrNone) {
 		return prepared{}, err
@@ -189,46 +193,53 @@ func prepare(ctx context.Context, clients *kube.Clients, object object, plan rol
 			"%s has an unfinished rollout to %s with another plan, begun by %s", plan.Target, old.Plan.Canary, old.Holder)
 	}
 	if recorded && old.Phase == rollout.Promoted && old.PlanDigest == digest {
-		if p, err := promoted(ctx, clients, object, old); err != nil || p.done {
+		if p, err := promoted(ctx, clients, old); err != nil || p.done {
 			p.store, p.found = store, old
 			return p, err
 		}
 	}
-	p := prepared{store: store, found: old, resumed: unfinished}
+	p := prepared{family: object.family, store: store, found: old, resumed: unfinished}
 	if unfinished {
-		p.route, err = target.ResumeHTTPRoute(clients.Dynamic, plan.Namespace, object.name, selection(plan), old.Baseline)
+		p.record = resume(old)
+		p.targets, err = resumeTargets(clients, old)
 	} else {
-		p.route, err = target.OpenHTTPRoute(ctx, clients.Dynamic, plan.Namespace, object.name, selection(plan))
+		err = p.begin(ctx, clients, plan, digest)
 	}
 	if err != nil {
 		return prepared{}, err
-	}
-	if unfinished {
-		p.record = resume(old)
-	} else {
-		if err := checkRoute(ctx, p.route, plan); err != nil {
-			return prepared{}, err
-		}
-		if p.record, err = fresh(ctx, clients, p.route, plan, digest, old); err != nil {
-			return prepared{}, err
-		}
 	}
 	return p, p.measure(ctx, clients, plan, via)
 }
 
+// begin opens and checks the targets of a new run, and makes its record.
+func (p *prepared) begin(ctx context.Context, clients *kube.Clients, plan rollout.Plan, digest string) error {
+	var err error
+	if p.targets, err = openTargets(ctx, clients, plan); err != nil {
+		return err
+	}
+	if err := p.targets.checkStamps(p.found.Run); err != nil {
+		return err
+	}
+	if err := p.targets.check(ctx, p.family, plan); err != nil {
+		return err
+	}
+	p.record, err = fresh(ctx, clients, p.targets, plan, digest, p.found)
+	return err
+}
+
 // promoted takes up the last run, of the same plan, if its end still stands:
 // all that may be left to do is to take its stamp away.
-func promoted(ctx context.Context, clients *kube.Clients, object object, old rollout.Record) (prepared, error) {
-	route, err := target.ResumeHTTPRoute(clients.Dynamic, old.Plan.Namespace, object.name, selection(old.Plan), old.Baseline)
+func promoted(ctx context.Context, clients *kube.Clients, old rollout.Record) (prepared, error) {
+	list, err := resumeTargets(clients, old)
 	if err != nil {
 		return prepared{}, err
 	}
-	route.Adopt(old.Stamp())
-	at, err := route.Read(ctx, old.Goal)
+	at, err := list.group().Read(ctx, old.Goal)
 	if errors.Is(err, rollout.ErrDrift) {
-		return prepared{}, nil // another route by now: a new run judges it
+		return prepared{}, nil // another object by now: a new run judges it
 	}
-	return prepared{route: route, record: old, done: at.AtGoal}, err
+	list.adopt(old.Stamp())
+	return prepared{targets: list, record: old, done: at.AtGoal}, err
 }
 
 // measure opens the evidence and the judge.
@@ -236,7 +247,7 @@ func (p *prepared) measure(ctx context.Context, clients *kube.Clients, plan roll
 	if p.record.Phase == rollout.RollingBack {
 		return nil
 	}
-	both, err := arms(ctx, clients, plan, via)
+	both, err := p.family.arms(ctx, clients, plan, via)
 	if err != nil {
 		return err
 	}
@@ -259,15 +270,7 @@ func (p *prepared) measure(ctx context.Context, clients *kube.Clients, plan roll
 
 // fresh is the record of a run that begins now. Its epoch goes on from the
 // last run's, so that a process that slept through that one cannot write.
-func fresh(ctx context.Context, clients *kube.Clients, route *target.HTTPRoute, plan rollout.Plan, digest string, old rollout.Record) (rollout.Record, error) {
-	baseline, err := route.Record()
-	if err != nil {
-		return rollout.Record{}, err
-	}
-	baselineDigest, err := route.Digest()
-	if err != nil {
-		return rollout.Record{}, err
-	}
+func fresh(ctx context.Context, clients *kube.Clients, list targets, plan rollout.Plan, digest string, old rollout.Record) (rollout.Record, error) {
 	cluster, err := clients.ClusterID(ctx)
 	if err != nil {
 		cluster = "" // a role that may not read namespaces runs without it
@@ -276,13 +279,13 @@ func fresh(ctx context.Context, clients *kube.Clients, route *target.HTTPRoute, 
 	record := rollout.Record{
 		Format: rollout.RecordFormat, Run: uuid.NewString(), Epoch: old.Epoch + 1, Write: old.Write + 1,
 		Cluster: cluster, Holder: holder(), Plan: plan, PlanDigest: digest,
-		Baseline: baseline, BaselineDigest: baselineDigest,
 		Phase: rollout.Ready, Goal: rollout.Baseline, From: rollout.Baseline, Started: now, Updated: now,
 	}
 	if old.Run != "" {
 		record.Previous = old.Summarise()
 	}
-	return record, nil
+	err = list.record(&record)
+	return record, err
 }
 
 // resume takes over the record of a process that is gone.

@@ -3,19 +3,18 @@ package canary
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
-	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 	"github.com/kubectl-infer/kubectl-infer/pkg/journal"
+	"github.com/kubectl-infer/kubectl-infer/pkg/kube"
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
-	"github.com/kubectl-infer/kubectl-infer/pkg/target"
 )
 
 func newStatus(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOStreams) *cobra.Command {
@@ -45,11 +44,12 @@ type statusDocument struct {
 	APIVersion string         `json:"apiVersion"`
 	Kind       string         `json:"kind"`
 	Record     rollout.Record `json:"record"`
-	Live       liveRoute      `json:"live"`
+	Live       []standing     `json:"live"`
 }
 
-// liveRoute is where the route stands now.
-type liveRoute struct {
+// standing is where one target stands now.
+type standing struct {
+	Target   string  `json:"target"`
 	Share    float64 `json:"share"`
 	AtGoal   bool    `json:"atGoal"`
 	Accepted bool    `json:"accepted"`
@@ -62,23 +62,14 @@ func status(ctx context.Context, flags *genericclioptions.ConfigFlags, streams g
 	if err != nil {
 		return err
 	}
-	store := journal.New(clients.Core, clients.Namespace, object.kind, object.name)
-	record, err := store.Load(ctx)
-	if errors.Is(err, journal.ErrNone) {
-		return hint.Errorf("kubectl infer canary run "+object.String()+" …", "%s in namespace %s: %w", object, clients.Namespace, err)
-	}
+	store := journal.New(clients.Core, clients.Namespace, object.Name, object.name)
+	record, err := load(ctx, store, object, clients.Namespace)
 	if err != nil {
 		return err
 	}
-	live := liveRoute{}
-	route, err := target.ResumeHTTPRoute(clients.Dynamic, clients.Namespace, object.name, selection(record.Plan), record.Baseline)
-	if err == nil {
-		var at rollout.Standing
-		at, err = route.Read(ctx, record.Goal)
-		live = liveRoute{Share: at.Share, AtGoal: at.AtGoal, Accepted: at.Accepted, Waiting: at.Waiting}
-	}
+	live, err := standings(ctx, clients, record)
 	if err != nil {
-		live.Problem = err.Error()
+		return err
 	}
 	if output == "json" {
 		encoder := json.NewEncoder(streams.Out)
@@ -91,21 +82,44 @@ func status(ctx context.Context, flags *genericclioptions.ConfigFlags, streams g
 	return nil
 }
 
-func printStatus(out io.Writer, r rollout.Record, live liveRoute, now time.Time) {
-	fmt.Fprintf(out, "%s/%s  %s → %s\n", r.Plan.Namespace, r.Plan.Target, r.Plan.Stable, r.Plan.Canary)
+// standings reads every target beside the record.
+func standings(ctx context.Context, clients *kube.Clients, record rollout.Record) ([]standing, error) {
+	list, err := resumeTargets(clients, record)
+	if err != nil {
+		return nil, err
+	}
+	var live []standing
+	for _, o := range list {
+		at, err := o.Read(ctx, record.Goal)
+		s := standing{Target: o.Name(), Share: at.Share, AtGoal: at.AtGoal, Accepted: at.Accepted, Waiting: at.Waiting}
+		if err != nil {
+			s.Problem = err.Error()
+		}
+		live = append(live, s)
+	}
+	return live, nil
+}
+
+func (s standing) String() string {
+	switch {
+	case s.Problem != "":
+		return s.Problem
+	case !s.AtGoal:
+		return fmt.Sprintf("canary share is %.4g%%, not at the goal", s.Share)
+	case !s.Accepted:
+		return fmt.Sprintf("canary share is %.4g%%, not accepted: %s", s.Share, s.Waiting)
+	}
+	return fmt.Sprintf("canary share is %.4g%%, accepted", s.Share)
+}
+
+func printStatus(out io.Writer, r rollout.Record, live []standing, now time.Time) {
+	fmt.Fprintf(out, "%s/%s  %s → %s\n", r.Plan.Namespace, strings.Join(r.Plan.Targets(), ", "), r.Plan.Stable, r.Plan.Canary)
 	fmt.Fprintf(out, "phase    %s, goal %s, ceiling %d%%\n", r.Phase, r.Goal, r.Ceiling)
 	if r.Reason != "" {
 		fmt.Fprintf(out, "reason   %s\n", r.Reason)
 	}
-	switch {
-	case live.Problem != "":
-		fmt.Fprintf(out, "route    %s\n", live.Problem)
-	case !live.AtGoal:
-		fmt.Fprintf(out, "route    canary share is %.4g%%, not at the goal\n", live.Share)
-	case !live.Accepted:
-		fmt.Fprintf(out, "route    canary share is %.4g%%, not accepted: %s\n", live.Share, live.Waiting)
-	default:
-		fmt.Fprintf(out, "route    canary share is %.4g%%, accepted\n", live.Share)
+	for _, at := range live {
+		fmt.Fprintf(out, "target   %s: %s\n", at.Target, at)
 	}
 	fmt.Fprintf(out, "run      %s by %s, last write %s ago\n", r.Run, r.Holder, now.Sub(r.Updated).Round(time.Second))
 	printSteps(out, r.Steps)
