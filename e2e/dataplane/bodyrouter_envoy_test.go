@@ -31,12 +31,15 @@ const (
 // chain is the configuration of one such Envoy.
 type chain struct {
 	Admin, Listener netip.AddrPort
+	AccessLog       string
 	Routers         []netip.AddrPort // replicas of the body router
 	RouterTLS       bool
 	RouterMode      string
-	CheckHealth     bool // of the body routers, by gRPC
-	Picker          netip.AddrPort
-	PickerMode      string // empty: no picker
+	// Endpoints is a file that Envoy follows and that lists the replicas of the
+	// body router instead of Routers; empty: none.
+	Endpoints  string
+	Picker     netip.AddrPort
+	PickerMode string // empty: no picker
 	// Models maps a model name to its upstream, "" is the rest.
 	Models []modelRoute
 	// AnyAddress sends what matches no other model wherever the header
@@ -77,6 +80,12 @@ static_resources:
           stat_prefix: gateway
           http_protocol_options: {enable_trailers: true}
           upgrade_configs: [{upgrade_type: websocket}]
+          access_log:
+          - name: envoy.access_loggers.file
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
+              path: {{.AccessLog}}
+              log_format: {text_format_source: {inline_string: "%START_TIME% %RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %FILTER_STATE(envoy.filters.http.ext_proc)%\n"}}
           route_config:
             virtual_hosts:
             - name: all
@@ -96,7 +105,16 @@ static_resources:
           - name: body-router
             typed_config:
               "@type": type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor
-              grpc_service: {envoy_grpc: {cluster_name: body-router}}
+              grpc_service:
+                envoy_grpc: {cluster_name: body-router}
+{{- if .Endpoints}}
+                retry_policy:
+                  retry_on: connect-failure,refused-stream,reset
+                  num_retries: 3
+                  retry_host_predicate:
+                  - {name: previous, typed_config: {"@type": type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate}}
+                  host_selection_retry_max_attempts: 3
+{{- end}}
               processing_mode: {{processing .RouterMode false}}
               message_timeout: 10s
               failure_mode_allow: false
@@ -113,17 +131,18 @@ static_resources:
             typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
   clusters:
   - name: body-router
-    type: STATIC
+    type: {{if .Endpoints}}EDS{{else}}STATIC{{end}}
     connect_timeout: 2s
     per_connection_buffer_limit_bytes: 20971520
     typed_extension_protocol_options: {{template "h2"}}
 {{- if .RouterTLS}}
     transport_socket: {name: tls, typed_config: {"@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext, common_tls_context: {alpn_protocols: [h2]}}}
 {{- end}}
-{{- if .CheckHealth}}
-    health_checks: [{timeout: 1s, interval: 0.1s, no_traffic_interval: 0.1s, unhealthy_threshold: 3, healthy_threshold: 1, reuse_connection: true, grpc_health_check: {}}]
-{{- end}}
+{{- if .Endpoints}}
+    eds_cluster_config: {eds_config: {resource_api_version: V3, path_config_source: {path: {{.Endpoints}}}}}
+{{- else}}
     load_assignment: {cluster_name: body-router, endpoints: [{lb_endpoints: [{{range .Routers}}{endpoint: {address: {{addr .}}}}, {{end}}]}]}
+{{- end}}
 {{- if .PickerMode}}
   - name: picker
     type: STATIC
@@ -161,6 +180,7 @@ func startChain(t *testing.T, c chain) *proxied {
 	t.Helper()
 	dir := t.TempDir()
 	c.Admin, c.Listener = freeAddress(t), freeAddress(t)
+	c.AccessLog = filepath.Join(dir, "access.log")
 	functions := template.FuncMap{"processing": processing, "addr": func(a netip.AddrPort) string {
 		return fmt.Sprintf("{socket_address: {address: %s, port_value: %d}}", a.Addr(), a.Port())
 	}}
@@ -176,7 +196,7 @@ func startChain(t *testing.T, c chain) *proxied {
 	t.Cleanup(starter.Close)
 	p, err := starter.Start(process.Spec{
 		Name: "envoy", Path: envoyPath(t), LogPath: filepath.Join(dir, "envoy.log"),
-		Args: []string{"--config-path", path, "--concurrency", "2", "--disable-hot-restart", "--log-level", "warning"},
+		Args: []string{"--config-path", path, "--concurrency", "2", "--disable-hot-restart", "--service-node", "gateway", "--service-cluster", "test", "--file-flush-interval-msec", "100", "--log-level", "warning"},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -37,9 +37,9 @@
 // # Drain
 //
 // When Run's context ends: readiness turns NOT_SERVING, requests are still
-// served for Options.DrainWindow, then streams that owe the gateway nothing are
-// closed with OK, which leaves running responses untouched, and the rest get
-// Options.DrainTimeout to finish. A stream is never closed with OK while its
+// served for Options.DrainWindow and on while new ones come, then streams that
+// owe the gateway nothing are closed with OK, which leaves running responses
+// untouched, and the rest get Options.DrainTimeout to finish. A stream is never closed with OK while its
 // request is unanswered: Envoy would let that request pass undecided.
 //
 // Source: envoy/service/ext_proc/v3/external_processor.proto and

@@ -43,7 +43,8 @@ type Options struct {
 	// longest pause inside one in full duplex.
 	BodyTimeout, BodyIdleTimeout time.Duration
 	// DrainWindow is how long requests are served as before once readiness is
-	// gone; DrainTimeout is how long open streams then have to finish.
+	// gone, and then as long as more of them come, see untilQuiet. DrainTimeout
+	// is how long open streams have to finish after it.
 	DrainWindow, DrainTimeout time.Duration
 }
 
@@ -73,8 +74,25 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.Uint32Var(&o.MaxStreams, "max-streams", o.MaxStreams, "concurrent streams per connection")
 	fs.DurationVar(&o.BodyTimeout, "body-timeout", o.BodyTimeout, "time in which a request body must arrive; 408 after")
 	fs.DurationVar(&o.BodyIdleTimeout, "body-idle-timeout", o.BodyIdleTimeout, "longest pause inside a full-duplex request body; 408 after")
-	fs.DurationVar(&o.DrainWindow, "drain-window", o.DrainWindow, "time to go on serving after SIGTERM, while gateways look elsewhere")
-	fs.DurationVar(&o.DrainTimeout, "drain-timeout", o.DrainTimeout, "time for open streams to finish after the drain window")
+	fs.DurationVar(&o.DrainWindow, "drain-window", o.DrainWindow, "time to go on serving after SIGTERM, while gateways look elsewhere; longer, by half of --drain-timeout at most, while new requests come")
+	fs.DurationVar(&o.DrainTimeout, "drain-timeout", o.DrainTimeout, "time for open streams to finish, from the end of the drain window")
+}
+
+// untilQuiet returns how long to go on serving, at now, a drain that began at
+// began; the newest stream began at newest. Nobody tells a server that the
+// gateways have heard of its end: a window that is too short for a busy one
+// shows in requests that still come. So the window starts anew with each of
+// them, for half of DrainTimeout at most: a gateway that has nowhere else to go
+// never stops.
+func (o *Options) untilQuiet(began, newest, now time.Time) time.Duration {
+	quiet := began.Add(o.DrainWindow)
+	if o.DrainWindow > 0 && newest.After(began) {
+		quiet = newest.Add(o.DrainWindow)
+	}
+	if last := began.Add(o.DrainWindow + o.DrainTimeout/2); quiet.After(last) {
+		quiet = last
+	}
+	return quiet.Sub(now)
 }
 
 // Validate refuses options that cannot work.

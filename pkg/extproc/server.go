@@ -33,6 +33,7 @@ type Server struct {
 	onGRPC, onHealth, onMetric net.Listener
 
 	streams  atomic.Int64
+	newest   atomic.Int64  // when the newest stream began, in ns since 1970
 	draining chan struct{} // closed when the drain window is over
 }
 
@@ -165,20 +166,34 @@ func (s *Server) Run(ctx context.Context, metrics prometheus.Gatherer) error {
 // drain stops the ext_proc service without cutting a request or a response.
 func (s *Server) drain(failed chan error) {
 	s.log.Info("draining", "streams", s.streams.Load(), "window", s.opts.DrainWindow)
+	began := time.Now()
 	s.health.retire()
-	window := time.NewTimer(s.opts.DrainWindow)
-	defer window.Stop()
-	select {
-	case <-window.C:
-	case err := <-failed:
-		failed <- err // a socket is gone: no use waiting
-	}
+	s.awaitQuiet(began, failed)
 	close(s.draining)
 	s.health.stop()
-	deadline := time.AfterFunc(s.opts.DrainTimeout, func() {
+	left := time.Until(began.Add(s.opts.DrainWindow + s.opts.DrainTimeout))
+	deadline := time.AfterFunc(left, func() {
 		s.log.Warn("drain deadline passed, cutting streams", "streams", s.streams.Load())
 		s.grpc.Stop()
 	})
 	defer deadline.Stop()
 	s.grpc.GracefulStop()
+}
+
+// awaitQuiet returns when the gateways have had their time to look elsewhere.
+func (s *Server) awaitQuiet(began time.Time, failed chan error) {
+	for {
+		left := s.opts.untilQuiet(began, time.Unix(0, s.newest.Load()), time.Now())
+		if left <= 0 {
+			return
+		}
+		timer := time.NewTimer(left)
+		select {
+		case <-timer.C:
+		case err := <-failed:
+			timer.Stop()
+			failed <- err // a socket is gone: no use waiting
+			return
+		}
+	}
 }

@@ -32,6 +32,7 @@ func (s *Server) Process(g extprocv3.ExternalProcessor_ProcessServer) error {
 	s.streams.Add(1)
 	defer s.streams.Add(-1)
 	now := time.Now()
+	s.newest.Store(now.UnixNano())
 	st := &stream{
 		server: s, grpc: g, started: now, heard: now,
 		conv: NewConversation(s.open(g.Context()), s.opts.MaxBodyBytes, s.budget),
