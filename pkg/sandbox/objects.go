@@ -48,10 +48,10 @@ func createGateway(ctx context.Context, config *rest.Config) error {
 			Listeners:        []gatewayv1.Listener{{Name: "http", Port: GatewayPort, Protocol: gatewayv1.HTTPProtocolType}},
 		},
 	}
-	if err := asApplied(&class.ObjectMeta, class); err != nil {
+	if err := asApplied(class); err != nil {
 		return err
 	}
-	if err := asApplied(&gateway.ObjectMeta, gateway); err != nil {
+	if err := asApplied(gateway); err != nil {
 		return err
 	}
 	if _, err := client.GatewayV1().GatewayClasses().Create(ctx, class, metav1.CreateOptions{}); err != nil {
@@ -65,12 +65,12 @@ func createGateway(ctx context.Context, config *rest.Config) error {
 
 // asApplied leaves the mark of `kubectl apply`, so that applying the same
 // object later (manifests/example has it) is not met with a warning.
-func asApplied(m *metav1.ObjectMeta, object any) error {
+func asApplied(object metav1.Object) error {
 	text, err := json.Marshal(object)
 	if err != nil {
-		return fmt.Errorf("encode %s: %w", m.Name, err)
+		return fmt.Errorf("encode %s: %w", object.GetName(), err)
 	}
-	m.Annotations = map[string]string{corev1.LastAppliedConfigAnnotation: string(text)}
+	object.SetAnnotations(map[string]string{corev1.LastAppliedConfigAnnotation: string(text)})
 	return nil
 }
 

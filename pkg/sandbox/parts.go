@@ -6,18 +6,11 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
-	"time"
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/assets"
 	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/gateway"
 	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/podrunner"
 	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/process"
-)
-
-const (
-	bodyRouterPort  = 9004
-	bodyRouterGrace = 500 * time.Millisecond // nobody asks it any more
-	logLines        = 12
 )
 
 // recorder starts core children, remembers their pids, and says when one that
@@ -57,29 +50,6 @@ func (s *supervisor) runPods(ctx context.Context) error {
 		return err
 	}
 	return runner.Run(ctx)
-}
-
-// runBodyRouter keeps the gateway's body router; without it every request with
-// a body is refused, so its end is the sandbox's.
-func (s *supervisor) runBodyRouter(ctx context.Context) error {
-	p, err := recorder{s}.Start(process.Spec{
-		Name: podrunner.BodyRouter, Path: s.Executable,
-		Args: []string{
-			podrunner.BodyRouter, "--bind-address", s.network.bodyRouter().String(),
-			fmt.Sprintf("--grpc-port=%d", bodyRouterPort), "--grpc-health-port=9005", "--metrics-port=9090", "--secure-serving=false",
-		},
-		LogPath: filepath.Join(s.folder.Logs(), podrunner.BodyRouter+".log"),
-	})
-	if err != nil {
-		return err
-	}
-	select {
-	case <-p.Done():
-		return fmt.Errorf("died (%w); its last log lines:\n%s", ended(p), p.LogTail(logLines))
-	case <-ctx.Done():
-		_ = p.Stop(bodyRouterGrace) // being killed harms nobody any more
-		return nil
-	}
 }
 
 func ended(p *process.Process) error {
