@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
 )
@@ -54,15 +55,18 @@ func references() []reference {
 		{"fails at the first step", steps(25, 100), failsAt(25), rollout.Baseline},
 		{"fails at the last step", steps(25, 100), failsAt(100), rollout.Baseline},
 		{"not listed, and fails", func(p *rollout.Plan) { p.AddBackend = true }, failsAt(25), rollout.Baseline},
-		{"approved step", func(p *rollout.Plan) { p.Approve = []int{25} }, asks(20, rollout.WishPromote), 100},
-		{"paused and resumed", steps(25, 100), asks(4, rollout.WishPause, rollout.WishResume), 100},
+		{"approved step", func(p *rollout.Plan) { p.Approve = []int{25} }, asks(9, rollout.WishPromote), 100},
+		{"paused and resumed", steps(25, 100), asks(3, rollout.WishPause, rollout.WishResume), 100},
 		{"promoted past the middle", steps(5, 25, 50, 100), asks(5, rollout.WishFull), 100},
-		{"aborted on request", steps(25, 100), asks(18, rollout.WishAbort), rollout.Baseline},
+		{"aborted on request", steps(25, 100), asks(9, rollout.WishAbort), rollout.Baseline},
+		{"three targets", steps(25, 100), func(w *world) { w.with(2) }, 100},
+		{"two targets that fail at the last step", steps(25, 100), func(w *world) { failsAt(100)(w.with(1)) }, rollout.Baseline},
 	}
 }
 
 func (ref reference) world(t *testing.T) *world {
 	w := newWorld(t)
+	w.simple, w.plan.Bake, w.plan.Settle = true, 6*time.Second, 2*time.Second
 	ref.change(&w.plan)
 	ref.setUp(w)
 	return w
@@ -97,7 +101,7 @@ func TestCrashAtEveryCall(t *testing.T) {
 							break
 						}
 						cases++
-						if !died && w.share != ref.ends {
+						if !died && !w.at(ref.ends) {
 							t.Errorf("answer %d lost: ended %s at %v, want %v: %s", n, result.Outcome, w.share, ref.ends, result.Why)
 						}
 						if died {
@@ -125,7 +129,7 @@ func (ref reference) recover(t *testing.T, w *world, then string) {
 		if result, _ := w.live(t.Context(), startAbort(t, w)); result.Outcome != rollout.Returned && result.Outcome != rollout.FailedGate {
 			t.Errorf("%s: abort ended %s: %s", at, result.Outcome, result.Why)
 		}
-		if w.share != rollout.Baseline {
+		if !w.at(rollout.Baseline) {
 			t.Errorf("%s: share is %v after the abort", at, w.share)
 		}
 		return
@@ -146,7 +150,7 @@ func (ref reference) recover(t *testing.T, w *world, then string) {
 			t.Errorf("%s: the new run ended %s: %s", at, result.Outcome, result.Why)
 		}
 	}
-	if w.share != ref.ends && (ref.name != "aborted on request" || w.share != 100) {
+	if !w.at(ref.ends) && (ref.name != "aborted on request" || !w.at(100)) {
 		t.Errorf("%s: share is %v, want %v", at, w.share, ref.ends)
 	}
 }

@@ -17,13 +17,13 @@ type crash struct{}
 // world is the cluster: it outlives the processes that work on it, and checks
 // the ceiling after every write.
 type world struct {
+	spot                // of the first target
+	others      []*spot // of the rest
 	t           *testing.T
 	now         time.Time
-	share       rollout.Goal // Baseline, or percent
-	stamp       string
 	accepted    bool
 	record      []byte
-	shares      []rollout.Goal // every share ever written
+	shares      []rollout.Goal // every share ever written to the first target
 	calls       int
 	dieAt       int  // the call to die at, 0 for never
 	dieAfter    bool // die after the call took effect
@@ -33,18 +33,48 @@ type world struct {
 	stableReady int
 	asked       []rollout.Request
 	phase       rollout.Phase
-	foreign     bool         // somebody else writes the share: not ours to judge
-	last        rollout.Goal // the share the watcher saw last
-	loseAt      int          // the call whose answer is lost, 0 for none
+	foreign     bool // somebody else writes the share: not ours to judge
+	loseAt      int  // the call whose answer is lost, 0 for none
 	plan        rollout.Plan
+	simple      bool // judged by a tally instead of the real gates
 	highest     int  // ceiling of the present run, as the watcher saw it
 	down        bool // the watcher saw RollingBack in the present run
 	run         string
 	onLook      func(w *world)
 }
 
+// spot is one target as the cluster has it.
+type spot struct {
+	name  string
+	share rollout.Goal // Baseline, or percent
+	stamp string
+	last  rollout.Goal // the share the watcher saw last
+}
+
 func newWorld(t *testing.T) *world {
-	return &world{plan: plan(), stableReady: 2, t: t, now: time.Unix(1_700_000_000, 0), share: rollout.Baseline, accepted: true}
+	return &world{spot: spot{share: rollout.Baseline}, plan: plan(), stableReady: 2, t: t, now: time.Unix(1_700_000_000, 0), accepted: true}
+}
+
+// with adds n targets that move with the first.
+func (w *world) with(n int) *world {
+	for i := range n {
+		name := fmt.Sprintf("httproute/chat-%d", i)
+		w.plan.Also = append(w.plan.Also, name)
+		w.others = append(w.others, &spot{name: " " + name, share: rollout.Baseline})
+	}
+	return w
+}
+
+func (w *world) spots() []*spot { return append([]*spot{&w.spot}, w.others...) }
+
+// at says whether every target has the share.
+func (w *world) at(share rollout.Goal) bool {
+	for _, s := range w.spots() {
+		if s.share != share {
+			return false
+		}
+	}
+	return true
 }
 
 // call counts one call to the cluster, and dies or fails where it was told to.
@@ -79,12 +109,6 @@ func (w *world) stored() rollout.Record {
 	return r
 }
 
-// write changes the share.
-func (w *world) write(goal rollout.Goal) {
-	w.share = goal
-	w.shares = append(w.shares, goal)
-}
-
 // watch is the independent watcher: after every call it holds journal and
 // share against the promise, at every prefix of what happened.
 func (w *world) watch() {
@@ -92,69 +116,83 @@ func (w *world) watch() {
 	if r.Run != w.run {
 		w.run, w.highest, w.down, w.phase = r.Run, 0, false, ""
 	}
+	for _, s := range w.spots() {
+		switch {
+		case w.foreign:
+		case int(s.share) > r.Ceiling:
+			w.t.Errorf("call %d: share %v%s is over the recorded ceiling of %d%%", w.calls, s.share, s.name, r.Ceiling)
+		case r.Phase == rollout.RolledBack && s.share != rollout.Baseline && r.Run != "":
+			w.t.Errorf("call %d: RolledBack is recorded while the share%s is %v", w.calls, s.name, s.share)
+		case w.down && s.share > s.last:
+			w.t.Errorf("call %d: share%s rose to %v while rolling back", w.calls, s.name, s.share)
+		}
+		s.last = s.share
+	}
 	switch {
 	case w.foreign:
-	case int(w.share) > r.Ceiling:
-		w.t.Errorf("call %d: share %v is over the recorded ceiling of %d%%", w.calls, w.share, r.Ceiling)
 	case r.Ceiling < w.highest:
 		w.t.Errorf("call %d: the ceiling fell from %d%% to %d%%", w.calls, w.highest, r.Ceiling)
 	case w.down && r.Phase != rollout.RollingBack && r.Phase != rollout.RolledBack:
 		w.t.Errorf("call %d: phase %s after RollingBack", w.calls, r.Phase)
-	case r.Phase == rollout.RolledBack && w.share != rollout.Baseline && r.Run != "":
-		w.t.Errorf("call %d: RolledBack is recorded while the share is %v", w.calls, w.share)
 	case int(r.Goal) > r.Ceiling:
 		w.t.Errorf("call %d: goal %s over the ceiling of %d%%", w.calls, r.Goal, r.Ceiling)
 	case !listed(w.phase, r.Phase):
 		w.t.Errorf("call %d: phase %s after %s is not in the table", w.calls, r.Phase, w.phase)
-	case w.down && w.share > w.last:
-		w.t.Errorf("call %d: share rose to %v while rolling back", w.calls, w.share)
 	}
-	w.highest, w.last, w.phase = r.Ceiling, w.share, r.Phase
+	w.highest, w.phase = r.Ceiling, r.Phase
 	w.down = w.down || r.Phase == rollout.RollingBack
 }
 
-// process is one process's view of the world: it holds a stamp.
-type process struct {
+// process is one process's view of the world.
+type process struct{ *world }
+
+// hand is how a process holds one target: by the stamp it put there.
+type hand struct {
 	*world
+	at    *spot
 	stamp string
 }
 
-func (p *process) Seize(_ context.Context, stamp string) error {
-	return p.call("seize", func() error {
-		p.world.stamp, p.stamp = stamp, stamp
+func (h *hand) Seize(_ context.Context, stamp string) error {
+	return h.call("seize"+h.at.name, func() error {
+		h.at.stamp, h.stamp = stamp, stamp
 		return nil
 	})
 }
 
-func (p *process) Read(_ context.Context, goal rollout.Goal) (rollout.Standing, error) {
+func (h *hand) Read(_ context.Context, goal rollout.Goal) (rollout.Standing, error) {
 	var standing rollout.Standing
-	err := p.call("read", func() error {
+	err := h.call("read"+h.at.name, func() error {
 		standing = rollout.Standing{
-			Share: max(0, float64(p.share)), AtGoal: p.share == goal, Accepted: p.accepted,
-			Fenced: p.stamp != "" && p.world.stamp != p.stamp,
+			Share: max(0, float64(h.at.share)), AtGoal: h.at.share == goal, Accepted: h.accepted,
+			Fenced:    h.stamp != "" && h.at.stamp != h.stamp && h.at.stamp != "",
+			Unstamped: h.stamp != "" && h.at.stamp == "",
 		}
 		return nil
 	})
 	return standing, err
 }
 
-func (p *process) Move(_ context.Context, from, goal rollout.Goal) error {
-	return p.call("move", func() error {
-		if p.world.stamp != p.stamp {
+func (h *hand) Move(_ context.Context, from, goal rollout.Goal) error {
+	return h.call("move"+h.at.name, func() error {
+		if h.at.stamp != h.stamp {
 			return rollout.ErrSuperseded
 		}
-		if goal != rollout.Baseline && p.share != from && p.share != goal {
-			return fmt.Errorf("share is %v: %w", p.share, rollout.ErrDrift)
+		if goal != rollout.Baseline && from != rollout.Anywhere && h.at.share != from && h.at.share != goal {
+			return fmt.Errorf("share is %v: %w", h.at.share, rollout.ErrDrift)
 		}
-		p.write(goal)
+		h.at.share = goal
+		if h.at == &h.world.spot {
+			h.shares = append(h.shares, goal)
+		}
 		return nil
 	})
 }
 
-func (p *process) Release(context.Context) error {
-	return p.call("release", func() error {
-		if p.world.stamp == p.stamp {
-			p.world.stamp = ""
+func (h *hand) Release(context.Context) error {
+	return h.call("release"+h.at.name, func() error {
+		if h.at.stamp == h.stamp {
+			h.at.stamp = ""
 		}
 		return nil
 	})
@@ -243,6 +281,9 @@ func start(t *testing.T, w *world, run string) rollout.State {
 	}
 	r.Epoch++
 	r.Holder = run
+	if w.simple {
+		return rollout.Begin(r, tally{})
+	}
 	return rollout.Begin(r, judge(t, w.plan, r.Gates))
 }
 
@@ -267,7 +308,11 @@ func judge(t *testing.T, plan rollout.Plan, recorded []byte) rollout.Gates {
 // live runs a process to its end; died reports that it crashed on the way.
 func (w *world) live(ctx context.Context, s rollout.State, change ...func(*rollout.Deps)) (result rollout.Result, died bool) {
 	p := &process{world: w}
-	deps := rollout.Deps{Targets: rollout.Group{p}, Journal: p, Evidence: p, Clock: p, Reporter: silent{}}
+	var hands rollout.Group
+	for _, s := range w.spots() {
+		hands = append(hands, &hand{world: w, at: s})
+	}
+	deps := rollout.Deps{Targets: hands, Journal: p, Evidence: p, Clock: p, Reporter: silent{}}
 	for _, c := range change {
 		c(&deps)
 	}
@@ -283,3 +328,26 @@ func (w *world) live(ctx context.Context, s rollout.State, change ...func(*rollo
 }
 
 var errDown = errors.New("connection refused")
+
+// tally is a judge for tests that are not about gates: more than one bad
+// request in a hundred is harm, two hundred requests are enough.
+type tally struct{ requests, bad uint64 }
+
+func (tally) Enter(int) rollout.Judge { return tally{} }
+
+func (c tally) Weigh(_ time.Time, sample rollout.Sample, gated bool) (rollout.Judge, rollout.Finding) {
+	if !gated {
+		return c, rollout.Finding{}
+	}
+	c.requests += sample.Canary.Finished
+	c.bad += sample.Canary.Values[0][1]
+	f := rollout.Finding{Pass: c.requests >= 200}
+	if c.bad*100 > c.requests {
+		f = rollout.Finding{Harm: "too many errors"}
+	}
+	return c, f
+}
+
+func (tally) Results() []rollout.GateResult { return nil }
+
+func (tally) State() []byte { return nil }

@@ -35,11 +35,11 @@ func (g Group) Read(ctx context.Context, goal Goal) (Standing, error) {
 			continue
 		}
 		if !s.AtGoal && all.AtGoal {
-			all.Share, all.By, all.Problem = s.Share, s.By, s.Problem
+			all.Share, all.By = s.Share, s.By
 		} else if s.AtGoal == all.AtGoal {
 			all.Share = max(all.Share, s.Share)
 		}
-		all.AtGoal, all.Fenced = all.AtGoal && s.AtGoal, all.Fenced || s.Fenced
+		all.AtGoal, all.Fenced, all.Unstamped = all.AtGoal && s.AtGoal, all.Fenced || s.Fenced, all.Unstamped || s.Unstamped
 		all.Accepted, all.Waiting = all.Accepted && s.Accepted, cmp.Or(all.Waiting, s.Waiting)
 	}
 	if len(errs) > 0 && !all.Fenced {

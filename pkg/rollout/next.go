@@ -14,6 +14,7 @@ const (
 	firstRetry   = 250 * time.Millisecond
 	longestRetry = 30 * time.Second
 	wrongReads   = 3 // reads in a row that must agree on drift
+	maxReasserts = 3 // foreign writes overwritten in one run, where the user asked for that
 )
 
 // Outcome is how a run ended.
@@ -75,8 +76,10 @@ type WatchState struct {
 	LastLook                time.Time // last look with both arms readable, while baking
 	Baked                   time.Duration
 	Retry                   time.Duration
-	WrongReads              int
-	Ending                  *Action // how the run stops once its targets are withdrawn
+	WrongReads, Reasserted  int
+	Stuck                   Goal      // a raise to this could not be written …
+	StuckSince              time.Time // … since then; zero when all could
+	Ending                  *Action   // how the run stops once its targets are withdrawn
 	Step                    StepResult
 	Judge                   Judge
 }
@@ -116,6 +119,7 @@ type Observation struct {
 	Journal     *Record // after Consult
 	Requests    []Request
 	NoWait      bool // stop rather than wait for an approval
+	Reassert    bool // write over a foreign write rather than hold
 	Interrupted bool
 	// RollBack says that an interrupt should go back rather than hold.
 	RollBack bool
@@ -131,7 +135,7 @@ func Next(s State, o Observation) (State, Action) {
 		s.Watch.Since = o.Now
 	}
 	if o.Journal != nil {
-		return s, superseded(s.Record, *o.Journal)
+		return consulted(s, o)
 	}
 	if s.Watch.Ending != nil {
 		return ending(s, o)
@@ -142,11 +146,11 @@ func Next(s State, o Observation) (State, Action) {
 	if o.Standing == nil || o.Standing.AtGoal {
 		s.Watch.Retry = 0 // a read that works is no sign that a write will
 	}
-	if o.Standing != nil && o.Standing.Fenced && s.Watch.Seized && !s.Phase.Finished() {
+	if o.Standing != nil && (o.Standing.Fenced || o.Standing.Unstamped) && s.Watch.Seized && !s.Phase.Finished() {
 		return s, Action{Verb: Consult}
 	}
 	if !s.Watch.Saved {
-		return s, Action{Verb: Save}
+		return unsaved(s, o)
 	}
 	if o.Interrupted && !s.Phase.Finished() && s.Phase != RollingBack {
 		return interrupted(s, o)
@@ -218,7 +222,7 @@ func raising(s State, o Observation) (State, Action) {
 	case o.Standing == nil:
 		return s, Action{Verb: Read}
 	case !o.Standing.AtGoal && s.Watch.Moved:
-		return drifting(s, *o.Standing)
+		return drifting(s, o)
 	case !o.Standing.AtGoal && s.Step > 0 && o.Now.Sub(s.Watch.Since) > longestGap(s.Plan):
 		// What the gates said is old: the step before is watched again.
 		s.Step--
@@ -227,6 +231,9 @@ func raising(s State, o Observation) (State, Action) {
 		return s, Action{Verb: Move}
 	}
 	s.Watch.Moved = true
+	if s.Goal >= s.Watch.Stuck {
+		s.Watch.StuckSince = time.Time{}
+	}
 	if !o.Standing.Accepted {
 		if o.Now.Sub(s.Watch.Since) > acceptLimit {
 			return goBack(s, o.Now, ByGate, fmt.Sprintf("the gateway did not accept %s within %v: %s", s.Goal, acceptLimit, o.Standing.Waiting))
@@ -250,7 +257,7 @@ func settling(s State, o Observation) (State, Action) {
 		return s, Action{Verb: Watch}
 	}
 	if o.Standing != nil && !o.Standing.AtGoal {
-		return drifting(s, *o.Standing)
+		return drifting(s, o)
 	}
 	var f Finding
 	s.Watch.Judge, f = s.Watch.Judge.Weigh(o.Now, *o.Sample, false)
@@ -271,7 +278,7 @@ func baking(s State, o Observation) (State, Action) {
 		return s, Action{Verb: Watch, Wait: s.Plan.ScrapeInterval}
 	}
 	if o.Standing != nil && !o.Standing.AtGoal {
-		return drifting(s, *o.Standing)
+		return drifting(s, o)
 	}
 	var f Finding
 	s.Watch.Judge, f = s.Watch.Judge.Weigh(o.Now, *o.Sample, true)

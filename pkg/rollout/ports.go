@@ -24,12 +24,11 @@ type Standing struct {
 	// Waiting says which did not, and why.
 	Accepted bool
 	Waiting  string
-	// Fenced says that the stamp is not this run's.
-	Fenced bool
+	// Fenced says that the stamp is not this run's, Unstamped that there is none
+	// where this run put one.
+	Fenced, Unstamped bool
 	// By names who wrote the weights last, when somebody else did.
 	By string
-	// Problem says what else than its weights keeps the target from the goal.
-	Problem string
 }
 
 // Target is what weights are written to.

@@ -7,9 +7,13 @@ import (
 	"time"
 )
 
-// actTimeout bounds one call to the cluster, so that a signal is obeyed within
-// seconds even while the cluster hangs.
-const actTimeout = 10 * time.Second
+// actTimeout bounds one action on the cluster, and signalGrace what is left of
+// it once a signal came, so that the process ends within seconds even while the
+// cluster hangs.
+const (
+	actTimeout  = 10 * time.Second
+	signalGrace = 2 * time.Second
+)
 
 // Deps is what the loop works with.
 type Deps struct {
@@ -25,6 +29,9 @@ type Deps struct {
 	// RollbackLimit is how long a rollback that meets errors is tried before
 	// the run ends as RollbackIncomplete; DefaultRollbackLimit if zero.
 	RollbackLimit time.Duration
+	// ReassertDrift writes our weights over a foreign write, a few times in a
+	// step, instead of holding.
+	ReassertDrift bool
 	// NoWait stops at a step that waits for approval.
 	NoWait bool
 	// Lock is asked before every write; nil allows all.
@@ -98,7 +105,7 @@ func finish(s State, a Action) Result {
 func (d Deps) observation(ctx context.Context) Observation {
 	return Observation{
 		Now: d.Clock.Now(), Interrupted: ctx.Err() != nil,
-		RollBack: d.RollBackOnInterrupt, RollbackLimit: d.RollbackLimit, NoWait: d.NoWait,
+		RollBack: d.RollBackOnInterrupt, RollbackLimit: d.RollbackLimit, NoWait: d.NoWait, Reassert: d.ReassertDrift,
 	}
 }
 
@@ -106,6 +113,15 @@ func (d Deps) observation(ctx context.Context) Observation {
 func (d Deps) act(parent context.Context, s State, a Action) (State, Observation) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(parent), actTimeout)
 	defer cancel()
+	defer context.AfterFunc(parent, func() {
+		timer := time.NewTimer(signalGrace)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			cancel()
+		case <-ctx.Done():
+		}
+	})()
 	var standing *Standing
 	var sample *Sample
 	var journal *Record
@@ -148,6 +164,7 @@ func (d Deps) act(parent context.Context, s State, a Action) (State, Observation
 		var record Record
 		if record, err = d.Journal.Load(ctx); err == nil {
 			journal = &record
+			standing, _ = d.read(ctx, s) // only to tell a takeover from a replaced target
 		}
 	default:
 		err = fmt.Errorf("unknown action %q", a.Verb)

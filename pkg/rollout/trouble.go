@@ -17,25 +17,66 @@ func interrupted(s State, o Observation) (State, Action) {
 	return s, Action{Verb: Stop, Outcome: Interrupted, Why: fmt.Sprintf("interrupted, traffic stays at a canary share of %d%% or lower", s.Ceiling)}
 }
 
-// drifting holds: a foreign write is never overwritten. One read may be older
-// than our own write on a lagging server, so several must agree.
-func drifting(s State, at Standing) (State, Action) {
+// drifting holds: a foreign write is never overwritten, unless the user chose
+// to, and then a few times only. One read may be older than our own write on a
+// lagging server, so several must agree.
+func drifting(s State, o Observation) (State, Action) {
+	at := *o.Standing
 	s.Watch.WrongReads++
 	if s.Watch.WrongReads < wrongReads {
 		return s, Action{Verb: Read, Wait: acceptPoll}
 	}
-	what := fmt.Sprintf("the canary share was changed to %.4g%%", at.Share)
-	return s, Action{
-		Verb: Stop, Outcome: Drifted,
-		Why: fmt.Sprintf("%s by %s; it should be %s", cmp.Or(at.Problem, what), cmp.Or(at.By, "somebody else"), s.Goal),
+	why := fmt.Sprintf("the canary share was changed to %.4g%% by %s; it should be %s", at.Share, cmp.Or(at.By, "somebody else"), s.Goal)
+	if !o.Reassert || s.Watch.Reasserted >= maxReasserts {
+		return s, Action{Verb: Stop, Outcome: Drifted, Why: why}
 	}
+	s.Watch.Reasserted++
+	s.From = Anywhere
+	return s.enter(Raising, o.Now, why+", and is written again")
 }
 
-// superseded explains a stop by what the new owner wrote.
-func superseded(ours, now Record) Action {
-	if now.Run == ours.Run && now.Epoch == ours.Epoch {
-		return Action{Verb: Stop, Outcome: TakenOver, Why: "another process holds the lease"}
+// unsaved has a record that is not in the journal yet: it is written before
+// anything else. While that does not work the gates look on; what they see may
+// take the canary back, and raises nothing.
+func unsaved(s State, o Observation) (State, Action) {
+	if o.Sample == nil || !s.Phase.Watched() {
+		return s, Action{Verb: Save}
 	}
+	var f Finding
+	s.Watch.Judge, f = s.Watch.Judge.Weigh(o.Now, *o.Sample, s.Phase != Settling)
+	if s.Phase != Settling {
+		s = count(s, o, f)
+	}
+	if f.Harm != "" {
+		return goBack(s, o.Now, ByGate, f.Harm)
+	}
+	return s, Action{Verb: Save}
+}
+
+// consulted has read journal and target, since we may not be the owner any
+// more, and explains a stop by what the new one wrote. If the journal is ours
+// and only the stamp is gone, somebody replaced the target: that is drift; a
+// rollback stamps it anew and goes on.
+func consulted(s State, o Observation) (State, Action) {
+	ours, now := s.Record, *o.Journal
+	if now.Run == ours.Run && now.Epoch == ours.Epoch {
+		at := o.Standing
+		switch {
+		case at == nil || at.Fenced || !at.Unstamped:
+			return s, Action{Verb: Stop, Outcome: TakenOver, Why: "another process holds the lease"}
+		case s.Phase == RollingBack:
+			s.Watch.Seized = false
+			return s, Action{Verb: Seize}
+		}
+		return s, Action{
+			Verb: Stop, Outcome: Drifted,
+			Why: fmt.Sprintf("the target was replaced by %s: our stamp is gone, and the canary share is %.4g%%", cmp.Or(at.By, "somebody else"), at.Share),
+		}
+	}
+	return s, superseded(now)
+}
+
+func superseded(now Record) Action {
 	if now.Goal == Baseline && (now.Phase == RollingBack || now.Phase == RolledBack) {
 		return Action{Verb: Stop, Outcome: Returned, Why: "returned to baseline by " + now.Holder + ": " + now.Reason}
 	}
@@ -59,7 +100,10 @@ func failed(s State, o Observation) (State, Action) {
 	if len(s.Plan.Also) > 0 {
 		patience = acceptLimit // some have moved, some have not
 	}
-	if s.Phase == Raising && inPhase >= patience {
+	if s.Phase == Raising && s.Watch.StuckSince.IsZero() {
+		s.Watch.Stuck, s.Watch.StuckSince = s.Goal, o.Now
+	}
+	if s.Phase == Raising && o.Now.Sub(s.Watch.StuckSince) >= patience {
 		return stop(s, o.Now, Action{Verb: Stop, Outcome: Held, Why: fmt.Sprintf("%s could not be written for %v: %v", s.Goal, patience, o.Err)})
 	}
 	if o.Interrupted && s.Phase != RollingBack {
@@ -100,6 +144,8 @@ func ending(s State, o Observation) (State, Action) {
 // retry repeats what the state calls for.
 func retry(s State, wait time.Duration) Action {
 	switch {
+	case !s.Watch.Saved && s.Phase.Watched():
+		return Action{Verb: Watch, Wait: s.Plan.ScrapeInterval}
 	case !s.Watch.Saved:
 		return Action{Verb: Save, Wait: wait}
 	case s.Phase.Finished():

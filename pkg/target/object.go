@@ -229,7 +229,7 @@ func (o *Object) standing(object *unstructured.Unstructured, goal rollout.Goal) 
 	switch now := object.GetAnnotations()[StampAnnotation]; {
 	case o.stamp == "" || now == o.stamp:
 	case now == "":
-		s.AtGoal, s.Problem = false, o.String()+" lost its stamp"
+		s.AtGoal, s.Unstamped = false, true
 	default:
 		s.Fenced = true
 	}
@@ -249,22 +249,14 @@ func (o *Object) Move(ctx context.Context, from, goal rollout.Goal) error {
 
 // plan builds the patch that takes object to goal; nil when it is there.
 func (o *Object) plan(object *unstructured.Unstructured, from, goal rollout.Goal) ([]operation, error) {
-	now := object.GetAnnotations()[StampAnnotation]
-	switch {
-	case now == o.stamp:
-	case now != "":
+	if object.GetAnnotations()[StampAnnotation] != o.stamp {
 		return nil, o.fenced()
-	case goal != rollout.Baseline:
-		return nil, fmt.Errorf("%s lost its stamp to %s: %w", o, cmp.Or(lastWriter(object), "an unnamed manager"), rollout.ErrDrift)
 	}
-	if _, there, err := o.layout.at(object, goal); err != nil || (there && now != "") {
+	if _, there, err := o.layout.at(object, goal); err != nil || there {
 		return nil, err
 	}
 	if goal == rollout.Baseline {
 		ops, err := o.layout.restore(object)
-		if now == "" { // somebody replaced the object: stamped anew, it goes back all the same
-			return append(seizePatch(object.GetResourceVersion(), o.stamp, len(object.GetAnnotations()) > 0), ops...), err
-		}
 		return o.guarded(ops), err
 	}
 	if from != rollout.Anywhere {
@@ -332,9 +324,9 @@ func (o *Object) ManualRestore() string {
 	return "kubectl patch " + o.kind.Resource.GroupResource().String() + " " + o.name + " -n " + o.namespace + " --type=json -p " + shellQuote(string(body))
 }
 
-// fenced says that the object carries another run's stamp.
+// fenced says that the object does not carry our stamp.
 func (o *Object) fenced() error {
-	return fmt.Errorf("%s is stamped by another run: %w", o, rollout.ErrSuperseded)
+	return fmt.Errorf("%s does not carry our stamp any more: %w", o, rollout.ErrSuperseded)
 }
 
 // sameRun says whether two stamps are of one run.

@@ -1,0 +1,113 @@
+package rollout_test
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
+)
+
+// TestTheGatesLookOnWhileTheJournalCannotBeWritten cuts off the journal alone,
+// from each watched phase on. A canary that goes bad meanwhile is decided upon
+// at once and goes back as soon as the decision can be written.
+func TestTheGatesLookOnWhileTheJournalCannotBeWritten(t *testing.T) {
+	t.Parallel()
+	for _, phase := range []rollout.Phase{rollout.Raising, rollout.Settling, rollout.Baking} {
+		t.Run("after "+string(phase), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			var down, back time.Time
+			w.fail = func(call string) error {
+				if call != "save" || w.stored().Phase != phase || w.share != 25 || !back.IsZero() {
+					return nil
+				}
+				if down.IsZero() {
+					down = w.now
+				}
+				if w.now.Sub(down) < 40*time.Second {
+					return errDown
+				}
+				back = w.now
+				return nil
+			}
+			looks := 0
+			w.canary = func(w *world) rollout.Arm {
+				if down.IsZero() {
+					return healthy(10)
+				}
+				looks++
+				return arm(100, 50)
+			}
+			w.plan.StepDeadline = time.Hour
+			result, _ := w.live(t.Context(), start(t, w, "a"))
+			if result.Outcome != rollout.FailedGate || looks == 0 {
+				t.Fatalf("%s after %d looks: %s", result.Outcome, looks, result.Why)
+			}
+			if slices.Contains(w.shares, 100) {
+				t.Errorf("shares written: %v", w.shares)
+			}
+			if phase != rollout.Raising && w.now.Sub(back) > 2*time.Second {
+				t.Errorf("back at the baseline only %v after the journal was", w.now.Sub(back))
+			}
+		})
+	}
+}
+
+func TestADriftIsWrittenOverOnlyWhereAskedAndNotForEver(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		reverts int
+		outcome rollout.Outcome
+		share   rollout.Goal
+	}{
+		"one revert":                   {1, rollout.Done, 100},
+		"a reverter that does not end": {1000, rollout.Drifted, 7},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			n := 0
+			w.onLook = func(w *world) {
+				if w.looks > 5 && n < tt.reverts {
+					n++
+					w.share, w.foreign = 7, true
+				}
+			}
+			result, _ := w.live(t.Context(), start(t, w, "a"), func(d *rollout.Deps) { d.ReassertDrift = true })
+			if result.Outcome != tt.outcome || w.share != tt.share {
+				t.Errorf("%s at %v: %s", result.Outcome, w.share, result.Why)
+			}
+		})
+	}
+}
+
+// stuck hangs in every call until its context ends. The first call is when the
+// signal comes.
+type stuck struct{ signal func() }
+
+func (s stuck) Seize(ctx context.Context, _ string) error { return s.hang(ctx) }
+func (s stuck) Read(ctx context.Context, _ rollout.Goal) (rollout.Standing, error) {
+	return rollout.Standing{}, s.hang(ctx)
+}
+func (s stuck) Move(ctx context.Context, _, _ rollout.Goal) error { return s.hang(ctx) }
+func (s stuck) Release(ctx context.Context) error                 { return s.hang(ctx) }
+
+func (s stuck) hang(ctx context.Context) error {
+	s.signal()
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestASignalEndsACallThatHangs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	began := time.Now()
+	result, _ := w.live(ctx, start(t, w, "a"), func(d *rollout.Deps) { d.Targets = rollout.Group{stuck{cancel}} })
+	if took := time.Since(began); result.Outcome != rollout.Interrupted || took > 5*time.Second {
+		t.Errorf("%s after %v: %s", result.Outcome, took, result.Why)
+	}
+}
