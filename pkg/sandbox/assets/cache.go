@@ -22,6 +22,7 @@ type manifest struct {
 	Version  string    `json:"version"`
 	Source   Source    `json:"source"`
 	From     string    `json:"from"`
+	Content  string    `json:"content,omitempty"`
 	SHA256   string    `json:"sha256"`
 	Size     int64     `json:"size"`
 	Modified time.Time `json:"modified"`
@@ -47,6 +48,8 @@ func (s *Store) cached(ctx context.Context, r recipe) (Asset, bool) {
 	}
 	m, err := readManifest(dir)
 	switch {
+	case err == nil && m.Content != r.content:
+		return Asset{}, false
 	case err == nil && m.Size == info.Size() && m.Modified.Equal(info.ModTime()):
 	case err == nil:
 		sum, err := hashFile(path)
@@ -169,7 +172,7 @@ func record(r recipe, dir string, source Source, from string) (manifest, error) 
 		return manifest{}, err
 	}
 	m := manifest{
-		Name: r.name, Version: r.version, Source: source, From: from,
+		Name: r.name, Version: r.version, Source: source, From: from, Content: r.content,
 		SHA256: sum, Size: info.Size(), Modified: info.ModTime(),
 	}
 	return m, writeManifest(dir, m)

@@ -158,8 +158,12 @@ func TestDefinitionsAreOneStreamWithoutOtherKinds(t *testing.T) {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for name, kind := range map[string]string{"a_one.yaml": "CustomResourceDefinition", "a_two.yaml": "CustomResourceDefinition", "a_vap.yaml": "ValidatingAdmissionPolicy"} {
-		text := fmt.Sprintf("apiVersion: x\nkind: %s\nmetadata: {name: %s}\n", kind, name)
+	const version = "{name: v1, schema: {openAPIV3Schema: {properties: {spec: {type: object, required: [strict]}}}}}"
+	for name, kind := range map[string]string{
+		"a_one.yaml": "CustomResourceDefinition", "a_two.yaml": "CustomResourceDefinition", "a_vap.yaml": "ValidatingAdmissionPolicy",
+		"open.yaml": "CustomResourceDefinition",
+	} {
+		text := fmt.Sprintf("{{- if }}\napiVersion: x\nkind: %s\nmetadata: {name: %s}\nspec: {versions: [%s]}\n", kind, name, version)
 		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -168,16 +172,28 @@ func TestDefinitionsAreOneStreamWithoutOtherKinds(t *testing.T) {
 if [ "$1" = env ]; then echo go1.26.8; exit 0; fi
 echo 'go: downloading' >&2
 echo '{"Dir":"`+module+`","Sum":"h1:sum"}'`)
-	w.recipes = []recipe{definitions(archive{name: "crds", module: "example.test/m", version: "v1.0.0", sum: "h1:sum", glob: "config/crd/a_*.yaml"})}
-	got, err := w.Obtain(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	data, err := os.ReadFile(got[0].Path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if text := string(data); strings.Count(text, "---\n") != 2 || strings.Contains(text, "vap") {
-		t.Errorf("definitions:\n%s", text)
+	a := archive{name: "crds", module: "example.test/m", version: "v1.0.0", sum: "h1:sum", glob: "config/crd/a_*.yaml"}
+	for _, row := range []struct {
+		rule, open        string
+		documents, opened int
+	}{
+		{"only definitions are taken", "", 2, 0},
+		{"one more is asked for: the cached file is made anew, its spec takes anything", "config/crd/open.yaml", 3, 1},
+	} {
+		a.open = row.open
+		w.recipes = []recipe{definitions(a)}
+		got, err := w.Obtain(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := os.ReadFile(got[0].Path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := string(data)
+		if strings.Count(text, "---\n") != row.documents || strings.Contains(text, "vap") || strings.Count(text, `"x-kubernetes-preserve-unknown-fields":true`) != row.opened ||
+			strings.Count(text, "strict") != 2 {
+			t.Errorf("%s: definitions:\n%s", row.rule, text)
+		}
 	}
 }

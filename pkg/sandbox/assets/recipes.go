@@ -25,6 +25,7 @@ type recipe struct {
 	file          string // its name in the cache folder
 	portable      bool   // the same on every platform
 	origin        string // where create gets it from
+	content       string // what of it create takes; a cached file of other content is made anew
 	about         string // the work of create, for progress
 
 	ask        []string                         // arguments that make the program print its version; nil for data
@@ -95,6 +96,7 @@ func recipes(arch string) []recipe {
 			name: EnvoyGatewayCRDs, module: "github.com/envoyproxy/gateway", version: "v1.9.0",
 			sum:  "h1:PaOpud15v3kDCl3L5yc1TdYzggCMpRm1yRjNKmLkzHA=",
 			glob: "charts/gateway-crds-helm/templates/generated/gateway.envoyproxy.io_*trafficpolicies.yaml",
+			open: "charts/gateway-crds-helm/templates/generated/gateway.envoyproxy.io_envoyproxies.yaml",
 		}),
 	}
 }
@@ -103,8 +105,9 @@ func recipes(arch string) []recipe {
 const (
 	InferenceModelCRDs = "inference-model-crds" // and InferencePool v1alpha2
 	ModelRewriteCRDs   = "model-rewrite-crds"   // and InferenceObjective
-	// EnvoyGatewayCRDs are its two policies that the gateway serves a part of; its
-	// other definitions, of 2.2 MB, would slow every start down.
+	// EnvoyGatewayCRDs are the two policies that the gateway serves a part of, and
+	// EnvoyProxy, which guides apply and which has no effect here. The others
+	// would be accepted and do nothing.
 	EnvoyGatewayCRDs = "envoy-gateway-crds"
 )
 
@@ -173,6 +176,7 @@ func definitions(a archive) recipe {
 	return recipe{
 		name: a.name, version: a.version, file: "crds.yaml", portable: true, how: IsDownloaded, needs: []Tool{Go},
 		origin:     "Go module " + a.module + " " + a.version,
+		content:    a.open,
 		about:      "reading from its Go module",
 		candidates: func(*Store) []candidate { return nil },
 		create:     a.run,
