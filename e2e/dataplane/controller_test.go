@@ -344,10 +344,9 @@ func (c *cluster) addressOf(t *testing.T, name string) netip.AddrPort {
 	t.Helper()
 	var address netip.AddrPort
 	eventually(t, "Gateway "+name+" is programmed", func() bool {
-		for _, e := range must[[]gateway.Endpoint](t)(gateway.Addresses(t.Context(), c.config)) {
-			if e.Gateway.Name == name {
-				address = e.Address
-			}
+		gw := must[*gwv1.Gateway](t)(c.gw.GatewayV1().Gateways("default").Get(t.Context(), name, metav1.GetOptions{}))
+		if trueAt(gw.Status.Conditions, gw.Generation, "Programmed") {
+			address = netip.AddrPortFrom(netip.MustParseAddr(gw.Status.Addresses[0].Value), 8080) // 80 is served there, too
 		}
 		return address.IsValid()
 	})

@@ -31,7 +31,7 @@ func (s *supervisor) runGateway(ctx context.Context) error {
 		RESTConfig: s.control.AdminConfig(), EnvoyPath: s.paths[assets.Envoy],
 		Dir: filepath.Join(string(s.folder), "gateway"), LogDir: s.folder.Logs(),
 		Network: fmt.Sprintf("127.%d", s.network.n), BodyRouterAddress: netip.AddrPortFrom(s.network.bodyRouter(), bodyRouterPort).String(),
-		PickerMode: s.PickerMode, Defects: s.Defects, ProvisionPickers: s.ProvisionPickers,
+		PickerMode: s.PickerMode, Defects: s.Defects, ProvisionPickers: s.ProvisionPickers, LowPorts: s.LowPorts,
 		Starter: recorder{s}, Log: s.log,
 	})
 	if err != nil {

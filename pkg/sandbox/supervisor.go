@@ -29,7 +29,8 @@ type Options struct {
 	Images           podrunner.Images  // rows of the image table of the user's own
 	PickerMode       xds.PickerMode    // xds.PickerBuffered by default
 	Defects          translate.Defects // wrongs of real gateways
-	ProvisionPickers bool              // as gateway.Options has it
+	LowPorts         bool              // these two as gateway.Options has them
+	ProvisionPickers bool
 
 	Progress func(format string, args ...any)             // what is being done, a line each; may be nil
 	Ready    func(ctx context.Context, state State) error // called once everything answers; may be nil

@@ -17,6 +17,12 @@ import (
 	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/podrunner"
 )
 
+// Values of --low-ports.
+const (
+	lowPortsAuto = "auto"
+	lowPortsOff  = "off"
+)
+
 // settings are the flags of `up` and `run` that shape a sandbox.
 type settings struct {
 	lowPorts   string
@@ -27,7 +33,7 @@ type settings struct {
 }
 
 func (s *settings) register(f *pflag.FlagSet) {
-	f.StringVar(&s.lowPorts, "low-ports", "off", "off: serve a listener port below 1024 at that port + 8000")
+	f.StringVar(&s.lowPorts, "low-ports", lowPortsAuto, "listener ports below 1024: auto binds them where that is allowed and serves the others at port + 8000, off serves all of them there")
 	f.StringVar(&s.pickerMode, "picker-mode", string(xds.PickerBuffered), "how bodies reach endpoint pickers: buffered, or full-duplex as the providers have it")
 	f.StringSliceVar(&s.defects, "defect", nil, "make the gateway wrong as real ones are, for tests: "+strings.Join(translate.DefectNames(), ", ")+"; repeatable")
 	f.BoolVar(&s.provision, "provision-pickers", true, "make the picker of a pool whose picker Service is missing, at Gateways of ACK's class, as ACK does")
@@ -37,8 +43,8 @@ func (s *settings) register(f *pflag.FlagSet) {
 // options checks the flags.
 func (s *settings) options() (sandbox.Options, error) {
 	var o sandbox.Options
-	if s.lowPorts != "off" {
-		return o, hint.Errorf("leave it out: listeners below 1024 are served at port + 8000", "--low-ports=%s is not there yet, only off", s.lowPorts)
+	if s.lowPorts != lowPortsAuto && s.lowPorts != lowPortsOff {
+		return o, hint.Errorf(fmt.Sprintf("use %s or %s", lowPortsAuto, lowPortsOff), "unknown --low-ports %q", s.lowPorts)
 	}
 	mode := xds.PickerMode(s.pickerMode)
 	if mode != xds.PickerBuffered && mode != xds.PickerFullDuplex {
@@ -49,6 +55,7 @@ func (s *settings) options() (sandbox.Options, error) {
 		return o, hint.Wrap(err, "see kubectl infer sandbox up --help")
 	}
 	o.PickerMode, o.Defects, o.ProvisionPickers, o.Images = mode, defects, s.provision, podrunner.Images{}
+	o.LowPorts = s.lowPorts == lowPortsAuto
 	for image, binary := range s.images {
 		if !slices.Contains([]string{podrunner.ModelServer, podrunner.EndpointPicker, podrunner.BodyRouter}, binary) {
 			path, err := exec.LookPath(binary)

@@ -51,6 +51,9 @@ type Options struct {
 	PickerMode xds.PickerMode
 	// Defects are wrongs of real providers, for tests; see ParseDefects.
 	Defects translate.Defects
+	// LowPorts binds listener ports below 1024 where that is allowed; they are
+	// served at port + 8000 otherwise.
+	LowPorts bool
 	// ProvisionPickers makes a picker for every pool whose picker Service does
 	// not exist, at Gateways of a class with ControllerNameACK, as ACK does.
 	ProvisionPickers bool
@@ -67,6 +70,7 @@ type Gateway struct {
 	settings xds.Settings
 	network  netip.Prefix // of Gateway addresses
 	admin    netip.AddrPort
+	first    int32 // the lowest port that may be bound; 0 stands for 1024
 	ready    chan struct{}
 
 	counters  *counters
@@ -100,6 +104,13 @@ func New(o Options) (*Gateway, error) {
 		o.AccessLogLimit = accessLogLimit
 	}
 	octets := base.As4()
+	admin := netip.AddrFrom4([4]byte{octets[0], octets[1], 0, 3})
+	first := int32(0)
+	if o.LowPorts {
+		if first, err = firstPort(admin); err != nil {
+			return nil, fmt.Errorf("find out which ports may be bound: %w", err)
+		}
+	}
 	return &Gateway{
 		options: o,
 		settings: xds.Settings{
@@ -109,7 +120,8 @@ func New(o Options) (*Gateway, error) {
 			PickerMode:    o.PickerMode,
 		},
 		network:  netip.PrefixFrom(netip.AddrFrom4([4]byte{octets[0], octets[1], 1, 0}), 24),
-		admin:    netip.AddrPortFrom(netip.AddrFrom4([4]byte{octets[0], octets[1], 0, 3}), adminPort),
+		admin:    netip.AddrPortFrom(admin, adminPort),
+		first:    first,
 		ready:    make(chan struct{}),
 		counters: newCounters(),
 		served:   servedOf(translate.Objects{}),
@@ -224,7 +236,7 @@ func (g *Gateway) sync(ctx context.Context, c *cluster, server *xds.Server) erro
 		return err
 	}
 	g.addresses = assignAddresses(g.addresses, objects, g.network)
-	objects.Addresses, objects.Defects = g.addresses, g.options.Defects
+	objects.Addresses, objects.FirstPort, objects.Defects = g.addresses, g.first, g.options.Defects
 	if err := g.serve(ctx, server, objects); err != nil {
 		return err
 	}

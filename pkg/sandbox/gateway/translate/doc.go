@@ -8,8 +8,10 @@
 // Decisions that the specifications leave open:
 //   - Members of pools and Services are Pods found by selector. EndpointSlices
 //     refuse loopback addresses, and every sandbox Pod has one.
-//   - A listener port below 1024 is served at port + 8000, and its Accepted
-//     condition says so.
+//   - A listener port below 1024 that may not be bound is served at port + 8000,
+//     and its Accepted condition says so.
+//   - A Gateway's spec.infrastructure has no effect, and its Accepted condition
+//     says so.
 //   - A regular-expression path ranks between exact and prefix paths.
 //   - A rule that names something unsupported answers 500 while the route's
 //     other rules work (PartiallyInvalid); a route of such rules only is not

@@ -15,15 +15,15 @@ import (
 )
 
 const (
-	// Ports below lowPorts are served at port + portShift: binding them takes a
-	// privilege that a sandbox does not ask for.
+	// Binding a port below lowPorts takes a privilege on most machines; one that
+	// may not be bound is served at port + portShift.
 	lowPorts  = 1024
 	portShift = 8000
 )
 
-// ServedPort is the port at which a listener of this port is reached.
-func ServedPort(port int32) uint16 {
-	if port < lowPorts {
+// servedPort is the port at which a listener of this port is reached.
+func (t *translation) servedPort(port int32) uint16 {
+	if port < t.firstPort {
 		port += portShift
 	}
 	return uint16(port)
@@ -71,7 +71,7 @@ func (t *translation) translateGateways(objects []*gwv1.Gateway, addresses map[t
 		}
 		ports := map[uint16]gwv1.PortNumber{}
 		for _, spec := range o.Spec.Listeners {
-			l := newListener(spec)
+			l := newListener(spec, t.servedPort(int32(spec.Port)))
 			if first, taken := ports[l.served]; taken && first != spec.Port && l.valid() {
 				l.reason = gwv1.ListenerReasonPortUnavailable
 				l.problem = fmt.Sprintf("port %d is served at %d, which the listener on port %d has", spec.Port, l.served, first)
@@ -86,8 +86,8 @@ func (t *translation) translateGateways(objects []*gwv1.Gateway, addresses map[t
 	return gateways
 }
 
-func newListener(spec gwv1.Listener) *listener {
-	l := &listener{spec: spec, served: ServedPort(int32(spec.Port)), hosts: map[string][]rankedRoute{}}
+func newListener(spec gwv1.Listener, served uint16) *listener {
+	l := &listener{spec: spec, served: served, hosts: map[string][]rankedRoute{}}
 	if spec.Protocol != gwv1.HTTPProtocolType {
 		l.reason = gwv1.ListenerReasonUnsupportedProtocol
 		l.problem = fmt.Sprintf("protocol %s is not supported, only HTTP", spec.Protocol)
@@ -203,7 +203,11 @@ func virtualHosts(hosts map[string][]rankedRoute) []VirtualHost {
 
 func (gw *gateway) status() gwv1.GatewayStatus {
 	generation := gw.object.Generation
-	accepted := condition(generation, string(gwv1.GatewayConditionAccepted), true, string(gwv1.GatewayReasonAccepted), "")
+	message := ""
+	if gw.object.Spec.Infrastructure != nil {
+		message = "spec.infrastructure has no effect in a sandbox"
+	}
+	accepted := condition(generation, string(gwv1.GatewayConditionAccepted), true, string(gwv1.GatewayReasonAccepted), message)
 	programmed := condition(generation, string(gwv1.GatewayConditionProgrammed), true, string(gwv1.GatewayReasonProgrammed), "")
 	valid := 0
 	for _, l := range gw.listeners {
@@ -237,7 +241,7 @@ func (gw *gateway) status() gwv1.GatewayStatus {
 func (l *listener) status(generation int64, served bool) gwv1.ListenerStatus {
 	message := ""
 	if int32(l.served) != int32(l.spec.Port) {
-		message = fmt.Sprintf("port %d is served at %d: ports below %d need a privilege", l.spec.Port, l.served, lowPorts)
+		message = fmt.Sprintf("port %d is served at %d: this sandbox does not bind the port itself (see --low-ports)", l.spec.Port, l.served)
 	}
 	accepted := condition(generation, string(gwv1.ListenerConditionAccepted), true, string(gwv1.ListenerReasonAccepted), message)
 	programmed := condition(generation, string(gwv1.ListenerConditionProgrammed), served, string(gwv1.ListenerReasonProgrammed), message)

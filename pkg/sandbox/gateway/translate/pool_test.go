@@ -113,28 +113,32 @@ func TestGateways(t *testing.T) {
 	}
 	for _, row := range []struct {
 		rule      string
+		lowest    int32
 		listeners []gwv1.Listener
 		said      string
 		first     string
 		served    string
 	}{
-		{"an HTTP listener", []gwv1.Listener{one(8080, "HTTP")}, ok, listener, "127.9.1.1:8080"},
-		{"a port below 1024 is served 8000 higher", []gwv1.Listener{one(80, "HTTP")}, ok, listener, "127.9.1.1:8080"},
-		{"two ports", []gwv1.Listener{one(8080, "HTTP"), one(9090, "HTTP")}, ok, listener, "127.9.1.1:8080 127.9.1.1:9090"},
+		{"an HTTP listener", 0, []gwv1.Listener{one(8080, "HTTP")}, ok, listener, "127.9.1.1:8080"},
+		{"a port below 1024 is served 8000 higher", 0, []gwv1.Listener{one(80, "HTTP")}, ok, listener, "127.9.1.1:8080"},
+		{"one that may be bound is served as it is", 80, []gwv1.Listener{one(80, "HTTP")}, ok, listener, "127.9.1.1:80"},
+		{"one below those that may be bound is not", 80, []gwv1.Listener{one(79, "HTTP")}, ok, listener, "127.9.1.1:8079"},
+		{"80 and 8080 do not collide where both may be bound", 1, []gwv1.Listener{one(8080, "HTTP"), one(80, "HTTP")}, ok, listener, "127.9.1.1:80 127.9.1.1:8080"},
+		{"two ports", 0, []gwv1.Listener{one(8080, "HTTP"), one(9090, "HTTP")}, ok, listener, "127.9.1.1:8080 127.9.1.1:9090"},
 		{
-			"80 and 8080 collide",
+			"80 and 8080 collide", 0,
 			[]gwv1.Listener{one(8080, "HTTP"), one(80, "HTTP")},
 			"Accepted=True/ListenersNotValid@5 Programmed=True/Programmed@5", listener, "127.9.1.1:8080",
 		},
 		{
-			"HTTPS is not served",
+			"HTTPS is not served", 0,
 			[]gwv1.Listener{one(8443, "HTTPS")},
 			"Accepted=False/ListenersNotValid@5 Programmed=False/Invalid@5",
 			"Accepted=False/UnsupportedProtocol@5 Programmed=False/Invalid@5 ResolvedRefs=True/ResolvedRefs@5 Conflicted=False/NoConflicts@5", "",
 		},
 	} {
 		o := world()
-		o.Gateways[0].Spec.Listeners = row.listeners
+		o.Gateways[0].Spec.Listeners, o.FirstPort = row.listeners, row.lowest
 		ir, statuses := Translate(*o)
 		var served []string
 		for _, l := range ir.Listeners {
@@ -147,6 +151,21 @@ func TestGateways(t *testing.T) {
 		if got := said(status.Listeners[0].Conditions); got != row.first {
 			t.Errorf("%s: listener got %s", row.rule, got)
 		}
+	}
+}
+
+func TestAListenerAndAGatewaySayWhatIsNotAsWritten(t *testing.T) {
+	t.Parallel()
+	o := world()
+	o.Gateways[0].Spec.Listeners = []gwv1.Listener{{Name: "http", Port: 80, Protocol: "HTTP"}}
+	o.Gateways[0].Spec.Infrastructure = &gwv1.GatewayInfrastructure{ParametersRef: &gwv1.LocalParametersReference{Kind: "EnvoyProxy"}}
+	_, statuses := Translate(*o)
+	status := statuses.Gateways[types.NamespacedName{Namespace: "default", Name: "gw"}]
+	if got := status.Conditions[0].Message; !strings.Contains(got, "spec.infrastructure has no effect") {
+		t.Errorf("the Gateway says %q", got)
+	}
+	if got := status.Listeners[0].Conditions[1].Message; !strings.Contains(got, "port 80 is served at 8080") {
+		t.Errorf("the listener says %q", got)
 	}
 }
 

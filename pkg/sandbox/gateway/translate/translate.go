@@ -37,6 +37,8 @@ type Objects struct {
 	Namespaces []*corev1.Namespace
 	// Addresses holds the address given to each of our Gateways.
 	Addresses map[types.NamespacedName]netip.Addr
+	// FirstPort is the lowest port that may be bound; 0 stands for 1024.
+	FirstPort int32
 	// Defects make this gateway wrong on purpose.
 	Defects Defects
 }
@@ -75,10 +77,11 @@ func Translate(objects Objects) (IR, Statuses) {
 			OldPools: map[types.NamespacedName][]infv1.ParentStatus{},
 			Policies: map[PolicyKey][]PolicyAncestor{},
 		},
-		defects:  objects.Defects,
-		policies: newPolicies(objects.Policies),
-		backends: map[string]Backend{},
-		poolUse:  map[poolKey]map[types.NamespacedName]poolParent{},
+		defects:   objects.Defects,
+		firstPort: cmp.Or(objects.FirstPort, lowPorts),
+		policies:  newPolicies(objects.Policies),
+		backends:  map[string]Backend{},
+		poolUse:   map[poolKey]map[types.NamespacedName]poolParent{},
 	}
 	t.translateClasses(objects.Classes)
 	gateways := t.translateGateways(objects.Gateways, objects.Addresses)
@@ -105,10 +108,11 @@ func Translate(objects Objects) (IR, Statuses) {
 // translation is the work in progress of one Translate call.
 type translation struct {
 	index
-	statuses Statuses
-	defects  Defects
-	policies policies
-	backends map[string]Backend
+	statuses  Statuses
+	defects   Defects
+	firstPort int32
+	policies  policies
+	backends  map[string]Backend
 	// poolUse maps pool → Gateway → how the pool is used there.
 	poolUse map[poolKey]map[types.NamespacedName]poolParent
 }
