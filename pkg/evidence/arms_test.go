@@ -86,7 +86,7 @@ func newRig(t *testing.T) *rig {
 			Servers: labels.SelectorFromSet(labels.Set{"serves": name}), Pickers: labels.SelectorFromSet(labels.Set{"picks": name}),
 		}
 	}
-	r.arms = New(&kube.Clients{Core: r.core, Namespace: "default"}, pool("stable"), pool("canary"), Direct)
+	r.arms = New(&kube.Clients{Core: r.core, Namespace: "default"}, pool("stable"), pool("canary"), Options{Via: Direct})
 	t.Cleanup(r.arms.Close)
 	return r
 }
@@ -110,17 +110,22 @@ func (r *rig) addPicker(name, picks string, p *picker) {
 	r.t.Helper()
 	server := httptest.NewServer(p)
 	r.t.Cleanup(server.Close)
+	pod := readyPod(name, map[string]string{"picks": picks})
+	pod.Spec.Containers = []corev1.Container{{Ports: []corev1.ContainerPort{{Name: "metrics", ContainerPort: portOf(r.t, server)}}}}
+	r.create(pod)
+}
+
+func portOf(t *testing.T, server *httptest.Server) int32 {
+	t.Helper()
 	_, port, err := net.SplitHostPort(server.Listener.Addr().String())
 	if err != nil {
-		r.t.Fatal(err)
+		t.Fatal(err)
 	}
-	n, err := strconv.Atoi(port)
+	n, err := strconv.ParseInt(port, 10, 32)
 	if err != nil {
-		r.t.Fatal(err)
+		t.Fatal(err)
 	}
-	pod := readyPod(name, map[string]string{"picks": picks})
-	pod.Spec.Containers = []corev1.Container{{Ports: []corev1.ContainerPort{{Name: "metrics", ContainerPort: int32(n)}}}}
-	r.create(pod)
+	return int32(n)
 }
 
 func (r *rig) addServer(name, serves string) {
@@ -286,10 +291,11 @@ func TestTheWayIsTheFirstThatReachesEveryPicker(t *testing.T) {
 		pod.Spec.Containers = []corev1.Container{{Ports: []corev1.ContainerPort{{Name: "metrics", ContainerPort: 1}}}}
 		return *pod
 	}
-	a := New(clients, Pool{Name: "stable"}, Pool{Name: "canary"}, Auto)
+	a := New(clients, Pool{Name: "stable"}, Pool{Name: "canary"}, Options{})
+	a.preset.at = atPickers
 	t.Cleanup(a.Close)
-	a.stable.pickers = []corev1.Pod{unreachable("stable-picker")}
-	a.canary.pickers = []corev1.Pod{unreachable("canary-picker")}
+	a.stable.pods.pickers = []corev1.Pod{unreachable("stable-picker")}
+	a.canary.pods.pickers = []corev1.Pod{unreachable("canary-picker")}
 	pages, err := a.settle(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -313,9 +319,10 @@ func TestNoWayNamesEveryWay(t *testing.T) {
 	}
 	pod := readyPod("picker", nil)
 	pod.Spec.Containers = []corev1.Container{{Ports: []corev1.ContainerPort{{Name: "metrics", ContainerPort: 1}}}}
-	a := New(clients, Pool{Name: "stable"}, Pool{Name: "canary"}, Auto)
+	a := New(clients, Pool{Name: "stable"}, Pool{Name: "canary"}, Options{})
+	a.preset.at = atPickers
 	t.Cleanup(a.Close)
-	a.stable.pickers, a.canary.pickers = []corev1.Pod{*pod}, []corev1.Pod{*pod}
+	a.stable.pods.pickers, a.canary.pods.pickers = []corev1.Pod{*pod}, []corev1.Pod{*pod}
 	_, err = a.settle(t.Context())
 	if err == nil {
 		t.Fatal("no error")

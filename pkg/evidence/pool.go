@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -19,15 +18,27 @@ import (
 // port is named "metrics".
 const defaultMetricsPort = 9090
 
-// Pool is an InferencePool as evidence needs it: whose pods serve, and whose
-// pods pick.
+// Pool is one arm: an InferencePool, whose pods serve and whose pods pick, or
+// one target model of it.
 type Pool struct {
 	Namespace, Name string
 	Servers         labels.Selector // model-server pods
-	Pickers         labels.Selector // endpoint-picker pods
+	Pickers         labels.Selector // endpoint-picker pods; nil for none
+	Ports           []int32         // what the model servers serve on
+	// Model is the target model (such as a LoRA adapter) that tells this arm
+	// from the other one in the same pool; empty when the pool is all its own.
+	Model string
+	// Backend is the name of the arm on a gateway's pages.
+	Backend string
 }
 
-func (p Pool) String() string { return "inferencepool " + p.Namespace + "/" + p.Name }
+func (p Pool) String() string {
+	name := "inferencepool " + p.Namespace + "/" + p.Name
+	if p.Model != "" {
+		name = "model " + p.Model + " of " + name
+	}
+	return name
+}
 
 // ResolvePool reads the pool and its picker's Service.
 func ResolvePool(ctx context.Context, c *kube.Clients, namespace, name string) (Pool, error) {
@@ -47,51 +58,19 @@ func ResolvePool(ctx context.Context, c *kube.Clients, namespace, name string) (
 	for k, v := range pool.Spec.Selector.MatchLabels {
 		servers[string(k)] = string(v)
 	}
+	found := Pool{Namespace: namespace, Name: name, Servers: labels.SelectorFromSet(servers)}
+	for _, port := range pool.Spec.TargetPorts {
+		found.Ports = append(found.Ports, int32(port.Number))
+	}
 	ref := pool.Spec.EndpointPickerRef
 	if ref == nil {
-		return Pool{}, hint.Errorf("set spec.endpointPickerRef to the Service of an endpoint picker",
-			"inferencepool %s/%s has no endpoint picker, so nothing counts its requests", namespace, name)
+		return found, nil
 	}
 	service, err := c.Core.CoreV1().Services(namespace).Get(ctx, string(ref.Name), metav1.GetOptions{})
 	if err != nil {
 		return Pool{}, hint.Wrap(fmt.Errorf("get service %s/%s, the picker of inferencepool %s: %w", namespace, ref.Name, name, err),
 			"kubectl get services -n "+namespace)
 	}
-	return Pool{
-		Namespace: namespace, Name: name,
-		Servers: labels.SelectorFromSet(servers),
-		Pickers: labels.SelectorFromSet(service.Spec.Selector),
-	}, nil
-}
-
-// ready says whether a pod is ready and stays.
-func ready(pod *corev1.Pod) bool {
-	if pod.DeletionTimestamp != nil || pod.Status.PodIP == "" {
-		return false
-	}
-	for _, c := range pod.Status.Conditions {
-		if c.Type == corev1.PodReady {
-			return c.Status == corev1.ConditionTrue
-		}
-	}
-	return false
-}
-
-func restarts(pod *corev1.Pod) int {
-	n := 0
-	for _, c := range pod.Status.ContainerStatuses {
-		n += int(c.RestartCount)
-	}
-	return n
-}
-
-func metricsPort(pod *corev1.Pod) int32 {
-	for _, container := range pod.Spec.Containers {
-		for _, port := range container.Ports {
-			if port.Name == "metrics" {
-				return port.ContainerPort
-			}
-		}
-	}
-	return defaultMetricsPort
+	found.Pickers = labels.SelectorFromSet(service.Spec.Selector)
+	return found, nil
 }

@@ -1,105 +1,96 @@
 package evidence
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
-	"github.com/kubectl-infer/kubectl-infer/pkg/evidence/edges"
 	"github.com/kubectl-infer/kubectl-infer/pkg/evidence/scrape"
 	"github.com/kubectl-infer/kubectl-infer/pkg/gate"
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 )
 
-// preset says which series of a picker's page mean what. All sums are over the
-// whole page: a picker serves one pool.
-type preset struct {
-	// name is said in preflight; prefix is what its families begin with, and
-	// tells one picker from another.
-	name, prefix string
-	started      string // counter of requests begun
-	finished     string // counter, or histogram's _count, of requests ended well or badly
-	progress     string // counter that grows while answers are running; "" if there is none
-	running      string // gauge of requests begun and not ended
-	errors       func(page *scrape.Page) float64
-	histograms   map[gate.Metric]histogram
-	// edges are the bucket edges before anything was counted; nil if not known.
-	edges func() []float64
+// place is where the pages of a preset are found.
+type place string
+
+const (
+	atPickers place = "endpoint pickers" // the pods behind a pool's endpointPickerRef
+	atServers place = "model servers"    // the pods a pool selects
+	atGateway place = "gateway"          // addresses the user gave
+)
+
+// match is label values that a series must have.
+type match map[string]string
+
+func (m match) and(other match) match {
+	if len(m) == 0 {
+		return other
+	}
+	both := maps.Clone(m)
+	maps.Copy(both, other)
+	return both
 }
 
-// histogram is where a latency is read: time to first token is meant for
+// preset says which series of a program's pages mean what. See presets for
+// those we know.
+type preset struct {
+	key   string // what --metrics takes
+	title string // for people
+	at    place
+	marks []string // families of which one is on every page of the program
+
+	// model is the label that carries the target model, and tells two arms in
+	// one pool apart; backend the one that names an arm's backend on a page that
+	// is about several.
+	model, backend string
+
+	progress string   // counter that grows while answers are running; "" if there is none
+	running  []string // gauges of requests begun and not ended, added up
+	// count reads the requests begun, those that ended, and how many of these
+	// ended badly. families are what it needs.
+	count    func(page *scrape.Page, of match) (started, finished, bad float64)
+	families []string
+	// counted must be on the pages for a gate on errors; "" asks for nothing.
+	counted string
+	// unseen says which errors these pages cannot show; "" when they show all
+	// that reach the gateway's clients.
+	unseen string
+
+	histograms map[gate.Metric]histogram
+	// edges are the bucket edges before anything was counted; nil if not known.
+	edges func() []float64
+	// prompts and answers are histograms of tokens per request; "" if none.
+	prompts, answers string
+}
+
+// histogram is where a latency is read. Time to first token is meant for
 // streaming answers only, for the others it is the whole duration.
 type histogram struct {
 	family string
-	match  map[string]string
+	match  match
+	unit   float64 // seconds per unit of the edges; 0 for 1
+	// instead names a family that has the same metric in a form no gate can
+	// use, and why.
+	instead, because string
+}
+
+func (h histogram) seconds(edge float64) float64 {
+	if h.unit == 0 {
+		return edge
+	}
+	return edge * h.unit
 }
 
 // bornFamily tells two processes in one pod apart.
 const bornFamily = "process_start_time_seconds"
 
-// noAnswer is the code of a request whose stream ended before any answer came:
-// a reset, a timeout, or a client that went away.
-const noAnswer = "none"
-
-// presets are the pickers we can read, in the order they are looked for. The
-// names of llm-d's and the inference extension's series are those of their
-// documentation: llm-d-router since v0.9 (llm_d_epp_), inference extension v1.0
-// to v1.5 (inference_objective_) and v0.5 (inference_model_). Theirs count an
-// answer with an error status once in request_error_total.
-func presets() []preset {
-	return []preset{
-		{
-			name: "kubectl-infer endpoint-picker", prefix: "infer_picker_",
-			started: "infer_picker_requests_started_total", finished: "infer_picker_requests_finished_total",
-			progress: "infer_picker_response_messages_total", running: "infer_picker_requests_running",
-			errors: codeErrors("infer_picker_requests_finished_total"),
-			histograms: map[gate.Metric]histogram{
-				gate.TTFT: {"infer_picker_ttft_seconds", map[string]string{"streaming": "true"}},
-				gate.TPOT: {"infer_picker_tpot_seconds", nil},
-				gate.E2E:  {"infer_picker_request_duration_seconds", nil},
-			},
-			edges: edges.Latency,
-		},
-		reference("llm-d router", "llm_d_epp_", "llm_d_epp_request_running", map[gate.Metric]histogram{
-			gate.TTFT: {"llm_d_epp_request_ttft_seconds", map[string]string{"streaming": "true"}},
-			gate.TPOT: {"llm_d_epp_request_streaming_tpot_seconds", nil},
-			gate.E2E:  {"llm_d_epp_request_duration_seconds", nil},
-		}),
-		reference("inference extension v1", "inference_objective_", "inference_objective_running_requests", map[gate.Metric]histogram{
-			gate.E2E: {"inference_objective_request_duration_seconds", nil},
-		}),
-		reference("inference extension v0.5", "inference_model_", "inference_model_running_requests", map[gate.Metric]histogram{
-			gate.E2E: {"inference_model_request_duration_seconds", nil},
-		}),
+// Presets lists the names that --metrics takes beside "auto".
+func Presets() []string {
+	var keys []string
+	for _, p := range presets() {
+		keys = append(keys, p.key)
 	}
-}
-
-// reference is the shape that the inference extension's picker and its
-// descendants share. Requests are counted as finished when they begin, because
-// nothing counts their ends alike in every version: a window's errors are then
-// held against the requests begun in it.
-func reference(name, prefix, running string, histograms map[gate.Metric]histogram) preset {
-	return preset{
-		name: name, prefix: prefix, started: prefix + "request_total", finished: prefix + "request_total",
-		progress: prefix + "request_duration_seconds_count", running: running,
-		errors: func(page *scrape.Page) float64 {
-			n, _ := page.Sum(prefix+"request_error_total", nil)
-			return n
-		},
-		histograms: histograms,
-	}
-}
-
-// codeErrors sums the 5xx and the unanswered of a counter with a code label.
-func codeErrors(family string) func(*scrape.Page) float64 {
-	return func(page *scrape.Page) float64 {
-		bad := 0.0
-		for _, code := range page.Values(family, "code") {
-			if code == noAnswer || (len(code) == 3 && strings.HasPrefix(code, "5")) {
-				n, _ := page.Sum(family, map[string]string{"code": code})
-				bad += n
-			}
-		}
-		return bad
-	}
+	return keys
 }
 
 // families are what a page is parsed for: of every preset, since which one it
@@ -107,20 +98,22 @@ func codeErrors(family string) func(*scrape.Page) float64 {
 func families() []string {
 	list := []string{bornFamily}
 	for _, p := range presets() {
-		list = append(list, p.started, p.prefix+"request_error_total", p.running, p.prefix+"ready_endpoints",
-			p.finished, strings.TrimSuffix(p.progress, "_count"))
+		list = append(append(append(list, p.marks...), p.families...), p.running...)
+		list = append(list, p.progress, p.prompts, p.answers)
 		for _, h := range p.histograms {
-			list = append(list, h.family)
+			list = append(list, h.family, h.instead)
 		}
 	}
-	return list
+	slices.Sort(list)
+	list = slices.Compact(list)
+	return slices.DeleteFunc(list, func(name string) bool { return name == "" })
 }
 
-// detect tells which picker wrote the pages: the first preset of which any
-// series is on every page. A picker without a request so far may show only how
-// many endpoints it has.
-func detect(pages []*scrape.Page) (preset, error) {
-	for _, p := range presets() {
+// detect tells which program wrote the pages: the first of known of which any
+// series is on every page. A program without a request so far may show only
+// that it is there.
+func detect(pages []*scrape.Page, known []preset) (preset, error) {
+	for _, p := range known {
 		all := len(pages) > 0
 		for _, page := range pages {
 			all = all && p.on(page)
@@ -130,18 +123,103 @@ func detect(pages []*scrape.Page) (preset, error) {
 		}
 	}
 	var names []string
-	for _, p := range presets() {
-		names = append(names, p.name+" ("+p.prefix+"*)")
+	for _, p := range known {
+		names = append(names, p.title+" ("+p.marks[0]+", …)")
 	}
-	return preset{}, hint.Errorf("send some requests through both pools first, if the picker is one of "+strings.Join(names, ", "),
-		"the metrics are of no endpoint picker that is known, or both arms have different ones")
+	return preset{}, hint.Errorf("send some requests through both pools first, if it is one of "+strings.Join(names, ", ")+"; else see --metrics",
+		"the metrics are of no program that is known, or the arms have different ones")
 }
 
 func (p preset) on(page *scrape.Page) bool {
-	for _, name := range []string{p.started, p.prefix + "ready_endpoints", p.running} {
-		if _, ok := page.Sum(name, nil); ok {
+	for _, name := range p.marks {
+		if page.Has(name) {
 			return true
 		}
 	}
 	return false
+}
+
+// of is what an arm's series have in common.
+func (p preset) of(pool Pool) match {
+	switch {
+	case p.backend != "":
+		return match{p.backend: pool.Backend}
+	case pool.Model != "":
+		return match{p.model: pool.Model}
+	default:
+		return nil
+	}
+}
+
+// separable refuses a preset whose series cannot tell the arms apart.
+func (p preset) separable(stable, canary Pool, pages []*scrape.Page) error {
+	if p.backend != "" {
+		return p.nameBackends(stable, canary, pages)
+	}
+	if stable.Model == "" && canary.Model == "" {
+		return nil
+	}
+	if p.model == "" {
+		return hint.Errorf("gate on the metrics of the endpoint picker: --metrics picker",
+			"%s does not say which target model a request was for, so %s and %s look alike", p.title, stable.Model, canary.Model)
+	}
+	if p.at != atServers {
+		return nil // a picker names a target once it had a request
+	}
+	found := p.values(pages, p.model)
+	for _, model := range []string{stable.Model, canary.Model} {
+		if !slices.Contains(found, model) {
+			return hint.Errorf("gate on the metrics of the endpoint picker: --metrics picker",
+				"%s counts under %s %s only, so %s cannot be told apart", p.title, p.model, strings.Join(found, ", "), model)
+		}
+	}
+	return nil
+}
+
+// backendOf is the name of a pool on the pages: the one given, or else the only
+// one that holds its namespace and name, its picker's left out.
+func (p preset) backendOf(pool Pool, given map[string]string, pages []*scrape.Page) string {
+	if name := given[pool.Name]; name != "" || p.backend == "" {
+		return name
+	}
+	var fits []string
+	for _, name := range p.values(pages, p.backend) {
+		parts := strings.FieldsFunc(name, func(r rune) bool { return strings.ContainsRune("/|:+_.", r) })
+		if slices.Contains(parts, pool.Namespace) && slices.Contains(parts, pool.Name) {
+			fits = append(fits, name)
+		}
+	}
+	if len(fits) > 1 {
+		fits = slices.DeleteFunc(fits, func(name string) bool { return strings.HasPrefix(name, "picker") })
+	}
+	if len(fits) != 1 {
+		return ""
+	}
+	return fits[0]
+}
+
+// nameBackends checks that the pages speak of both arms' backends.
+func (p preset) nameBackends(stable, canary Pool, pages []*scrape.Page) error {
+	found := p.values(pages, p.backend)
+	for _, pool := range []Pool{stable, canary} {
+		if !slices.Contains(found, pool.Backend) {
+			if pool.Backend == "" {
+				pool.Backend = "that is clearly " + pool.Namespace + "/" + pool.Name
+			}
+			return hint.Errorf("--backend-names "+stable.Name+"=NAME,"+canary.Name+"=NAME, of: "+strings.Join(found, ", "),
+				"%s: there is no %s %s", p.title, p.backend, pool.Backend)
+		}
+	}
+	return nil
+}
+
+func (p preset) values(pages []*scrape.Page, label string) []string {
+	var found []string
+	for _, page := range pages {
+		for _, mark := range p.marks {
+			found = append(found, page.Values(mark, label)...)
+		}
+	}
+	slices.Sort(found)
+	return slices.Compact(found)
 }

@@ -30,6 +30,15 @@ llm_d_epp_request_duration_seconds_sum{model_name="m"} 9
 llm_d_epp_request_duration_seconds_count{model_name="m"} 8
 `
 
+func read(t *testing.T, p preset, page *scrape.Page, gauges ...gauge) []float64 {
+	t.Helper()
+	values, err := p.reading(page, nil, gauges)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return values
+}
+
 func parsed(t *testing.T, text string) *scrape.Page {
 	t.Helper()
 	page, err := scrape.Parse(strings.NewReader(text), "text/plain; version=0.0.4", families(), scrape.DefaultLimits())
@@ -50,8 +59,8 @@ func TestWhichPickerWroteThePages(t *testing.T) {
 	}{
 		"ours, before the first request":                       {[]string{ours, ours}, "kubectl-infer endpoint-picker"},
 		"llm-d's, though it still exports the older names":     {[]string{llmdPage}, "llm-d router"},
-		"the inference extension's, since v1.0":                {[]string{v1}, "inference extension v1"},
-		"the inference extension's v0.5, before any request":   {[]string{v05}, "inference extension v0.5"},
+		"the inference extension's, since v1.0":                {[]string{v1}, "inference extension v1.1 to v1.5"},
+		"the inference extension's v0.5, before any request":   {[]string{v05}, "inference extension v0.5 and v1.0"},
 		"an unknown one is refused":                            {[]string{"# TYPE up gauge\nup 1\n"}, ""},
 		"two different ones are refused, as they count unlike": {[]string{ours, v1}, ""},
 		"no page at all is refused":                            {nil, ""},
@@ -63,9 +72,9 @@ func TestWhichPickerWroteThePages(t *testing.T) {
 			for _, text := range tt.pages {
 				pages = append(pages, parsed(t, text))
 			}
-			got, err := detect(pages)
-			if got.name != tt.want || (err != nil) != (tt.want == "") {
-				t.Errorf("got %q, %v; want %q", got.name, err, tt.want)
+			got, err := detect(pages, presets())
+			if got.title != tt.want || (err != nil) != (tt.want == "") {
+				t.Errorf("got %q, %v; want %q", got.title, err, tt.want)
 			}
 		})
 	}
@@ -74,26 +83,25 @@ func TestWhichPickerWroteThePages(t *testing.T) {
 func TestAReferencePickersPageIsReadByItsNames(t *testing.T) {
 	t.Parallel()
 	page := parsed(t, llmdPage)
-	p, err := detect([]*scrape.Page{page})
+	p, err := detect([]*scrape.Page{page}, presets())
 	if err != nil {
 		t.Fatal(err)
 	}
-	list, err := p.edgesOf([]*scrape.Page{page}, gate.TTFT)
+	g, err := p.gauge([]*scrape.Page{page}, gate.TTFT)
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := gauge{from: p.histograms[gate.TTFT], edges: list}
-	w := split(p.reading(page, []gauge{g}), []gauge{g})
+	w := split(read(t, p, page, g), []gauge{g})
 	if w.started != 10 || w.errors != 2 || w.progress != 8 {
 		t.Errorf("window %+v", w)
 	}
 	if got, want := w.buckets[0], []uint64{4, 1, 2}; !slices.Equal(got, want) {
 		t.Errorf("ttft buckets %d, want %d", got, want)
 	}
-	if got, want := split(p.reading(page, []gauge{{}}), []gauge{{}}).buckets[0], []uint64{8, 2}; !slices.Equal(got, want) {
+	if got, want := split(read(t, p, page, gauge{}), []gauge{{}}).buckets[0], []uint64{8, 2}; !slices.Equal(got, want) {
 		t.Errorf("good and bad %d, want %d", got, want)
 	}
-	if _, err := p.edgesOf([]*scrape.Page{page}, gate.TPOT); err == nil {
+	if _, err := p.gauge([]*scrape.Page{page}, gate.TPOT); err == nil {
 		t.Error("a histogram that is not on the page has edges")
 	}
 }

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
-	"strconv"
+	"sync"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/rest"
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/evidence/scrape"
@@ -70,35 +68,65 @@ func (r *reacher) use(via Via) error {
 	return nil
 }
 
-// fetch gets the page of one pod.
-func (r *reacher) fetch(ctx context.Context, pod *corev1.Pod) (*scrape.Page, error) {
-	port := metricsPort(pod)
+// fetched is a page, or why there is none.
+type fetched struct {
+	page *scrape.Page
+	err  error
+}
+
+// read gets the pages of all endpoints at once, each once, by endpoint id.
+func (r *reacher) read(ctx context.Context, endpoints []endpoint) map[string]fetched {
+	byID := make(map[string]endpoint, len(endpoints))
+	for _, e := range endpoints {
+		byID[e.id()] = e
+	}
+	pages := make(map[string]fetched, len(byID))
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for id, e := range byID {
+		wg.Go(func() {
+			page, err := r.fetch(ctx, e)
+			mu.Lock()
+			defer mu.Unlock()
+			pages[id] = fetched{page, err}
+		})
+	}
+	wg.Wait()
+	return pages
+}
+
+// fetch gets one page.
+func (r *reacher) fetch(ctx context.Context, e endpoint) (*scrape.Page, error) {
+	if e.pod == nil {
+		return scrape.Fetch(ctx, r.direct, e.url, families(), scrape.Limits{})
+	}
 	switch r.via {
 	case PodProxy:
-		url := r.clients.Core.CoreV1().RESTClient().Get().Namespace(pod.Namespace).Resource("pods").
-			Name(fmt.Sprintf("%s:%d", pod.Name, port)).SubResource("proxy").Suffix("metrics").URL()
+		url := r.clients.Core.CoreV1().RESTClient().Get().Namespace(e.pod.Namespace).Resource("pods").
+			Name(fmt.Sprintf("%s:%d", e.pod.Name, e.port)).SubResource("proxy").Suffix("metrics").URL()
 		return scrape.Fetch(ctx, r.api, url.String(), families(), scrape.Limits{})
 	case PortForward:
-		address, err := r.tunnels.open(ctx, pod, port)
+		address, err := r.tunnels.open(ctx, e.pod, e.port)
 		if err != nil {
 			return nil, err
 		}
 		page, err := scrape.Fetch(ctx, r.direct, "http://"+address+"/metrics", families(), scrape.Limits{})
 		if err != nil {
-			r.tunnels.drop(string(pod.UID)) // made anew at the next look
+			r.tunnels.drop(e.id()) // made anew at the next look
 		}
 		return page, err
 	default:
-		address := net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(int(port)))
-		return scrape.Fetch(ctx, r.direct, "http://"+address+"/metrics", families(), scrape.Limits{})
+		return scrape.Fetch(ctx, r.direct, "http://"+e.address()+"/metrics", families(), scrape.Limits{})
 	}
 }
 
-// settle chooses a way that reaches the pickers of both arms, and returns their
-// pages. A way that reaches every picker is better than one that reaches some.
+// settle chooses a way that reaches the pages of both arms, and returns them. A
+// way that reaches every page is better than one that reaches some.
 func (a *Arms) settle(ctx context.Context) ([]*scrape.Page, error) {
-	ways := []Via{a.reach.via}
-	if a.reach.via == Auto {
+	ways := []Via{a.options.Via}
+	if a.preset.at == atGateway {
+		ways = []Via{Direct}
+	} else if a.options.Via == Auto {
 		ways = []Via{Direct, PodProxy, PortForward}
 	}
 	var partly Via
@@ -110,6 +138,8 @@ func (a *Arms) settle(ctx context.Context) ([]*scrape.Page, error) {
 		}
 		pages, all, err := a.pages(ctx)
 		switch {
+		case err != nil && !errors.Is(err, scrape.ErrUnreachable) && hint.Of(err) != "":
+			return nil, err // no way helps
 		case err != nil:
 			errs = append(errs, fmt.Errorf("%s: %w", via, err))
 		case all:
@@ -119,7 +149,7 @@ func (a *Arms) settle(ctx context.Context) ([]*scrape.Page, error) {
 		}
 	}
 	if partly == "" {
-		return nil, hint.Wrap(fmt.Errorf("metrics cannot be read from here: %w", errors.Join(errs...)),
+		return nil, hint.Wrap(fmt.Errorf("metrics of the %s cannot be read from here: %w", a.preset.at, errors.Join(errs...)),
 			"run where the pods' addresses are reachable, or with a role that may get pods/proxy or create pods/portforward")
 	}
 	if err := a.reach.use(partly); err != nil {
@@ -129,26 +159,45 @@ func (a *Arms) settle(ctx context.Context) ([]*scrape.Page, error) {
 	return pages, err
 }
 
-// pages scrapes every picker of both arms once; all says that none was missed,
-// and an arm of which no picker answers is an error.
+// pages reads every page of both arms once; all says that none was missed. An
+// arm of which no page can be read is an error.
 func (a *Arms) pages(ctx context.Context) (pages []*scrape.Page, all bool, err error) {
 	all = true
-	for _, side := range []*arm{&a.stable, &a.canary} {
-		got := 0
+	for _, side := range a.sides() {
+		side.pages = nil
+		endpoints := a.endpoints(side)
+		if len(endpoints) == 0 {
+			return nil, false, a.nowhere(side.pool)
+		}
 		var errs []error
-		for _, f := range a.fetch(ctx, side.targets()) {
+		for _, f := range a.reach.read(ctx, endpoints) {
 			if f.err != nil {
 				errs, all = append(errs, f.err), false
 				continue
 			}
-			got++
-			pages = append(pages, f.page)
+			side.pages = append(side.pages, f.page)
 		}
-		if got == 0 {
-			return nil, false, fmt.Errorf("metrics of %s: %w", side.pool, errors.Join(errs...))
+		if len(side.pages) == 0 {
+			return nil, false, fmt.Errorf("%s: %w", side.pool, errors.Join(errs...))
 		}
+		pages = append(pages, side.pages...)
 	}
 	return pages, all, nil
+}
+
+// nowhere says what an arm lacks to be read at all.
+func (a *Arms) nowhere(pool Pool) error {
+	switch {
+	case a.preset.at == atGateway:
+		return hint.Errorf("--metrics-url http://ADDRESS/stats/prometheus, once for each instance", "the gateway's pages are nowhere named")
+	case a.preset.at == atPickers && pool.Pickers == nil:
+		return hint.Errorf("set spec.endpointPickerRef to the Service of an endpoint picker, or read the model servers: --metrics vllm",
+			"%s has no endpoint picker", pool)
+	case a.preset.at == atPickers:
+		return hint.Errorf(fmt.Sprintf("kubectl get pods -n %s -l %s", pool.Namespace, pool.Pickers), "%s has no ready endpoint picker", pool)
+	default:
+		return hint.Errorf(fmt.Sprintf("kubectl get pods -n %s -l %s", pool.Namespace, pool.Servers), "%s has no model server to read", pool)
+	}
 }
 
 // Via is the way that was settled on.

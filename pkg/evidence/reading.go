@@ -1,25 +1,46 @@
 package evidence
 
 import (
+	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/evidence/scrape"
 	"github.com/kubectl-infer/kubectl-infer/pkg/gate"
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 )
 
-// gauge is one gate as it is read from pages.
+// gauge is one gate as it is read from pages: a row of requests per bucket.
 type gauge struct {
 	from  histogram
-	edges []float64 // ascending; nil for errors
+	edges []float64 // as on the page, ascending; nil for errors
 }
 
-// edgesOf lists the finite bucket edges that pages export for metric.
-func (p preset) edgesOf(pages []*scrape.Page, metric gate.Metric) ([]float64, error) {
+// seconds are the gauge's edges in seconds; nil for errors.
+func (g gauge) seconds() []float64 {
+	if g.edges == nil {
+		return nil
+	}
+	list := make([]float64, len(g.edges))
+	for i, edge := range g.edges {
+		list[i] = g.from.seconds(edge)
+	}
+	return list
+}
+
+// gauge finds what a gate on metric is read from, or says why these pages
+// cannot feed it and what they can.
+func (p preset) gauge(pages []*scrape.Page, metric gate.Metric) (gauge, error) {
+	if metric == gate.Errors {
+		if p.counted != "" && !everyPage(pages, p.counted) {
+			return gauge{}, hint.Errorf("gate on what there is: "+p.offers(pages), "gate on errors: %s exports no %s", p.title, p.counted)
+		}
+		return gauge{}, nil
+	}
 	h, known := p.histograms[metric]
 	if !known {
-		return nil, hint.Errorf("gate on another metric: "+p.offers(), "gate on %s: %s does not export it", metric, p.name)
+		return gauge{}, hint.Errorf("gate on what there is: "+p.offers(pages), "gate on %s: %s does not export it", metric, p.title)
 	}
 	var found []float64
 	for _, page := range pages {
@@ -32,51 +53,71 @@ func (p preset) edgesOf(pages []*scrape.Page, metric gate.Metric) ([]float64, er
 	found = slices.Compact(found)
 	switch {
 	case len(found) > 0:
-		return found, nil
+		return gauge{from: h, edges: found}, nil
 	case p.edges != nil:
-		return p.edges(), nil // nothing was counted yet
+		return gauge{from: h, edges: p.edges()}, nil // nothing was counted yet
+	case h.instead != "" && everyPage(pages, h.instead):
+		return gauge{}, hint.Errorf("gate on what there is: "+p.offers(pages), "gate on %s: %s exports only %s, and %s", metric, p.title, h.instead, h.because)
 	default:
-		return nil, hint.Errorf("send some requests to stable first; ttft and tpot count streaming answers only",
-			"gate on %s: %s exports no %s yet", metric, p.name, h.family)
+		return gauge{}, hint.Errorf("gate on what there is: "+p.offers(pages)+"; or send some requests to stable first (ttft and tpot count streaming answers only)",
+			"gate on %s: %s exports no %s yet", metric, p.title, h.family)
 	}
 }
 
-// offers lists what can be gated on with this picker.
-func (p preset) offers() string {
-	text := string(gate.Errors)
+func everyPage(pages []*scrape.Page, family string) bool {
+	return !slices.ContainsFunc(pages, func(page *scrape.Page) bool { return !page.Has(family) })
+}
+
+// offers lists what can be gated on with these pages.
+func (p preset) offers(pages []*scrape.Page) string {
+	var list []string
+	if p.counted == "" || everyPage(pages, p.counted) {
+		list = append(list, string(gate.Errors))
+	}
 	for _, metric := range []gate.Metric{gate.TTFT, gate.TPOT, gate.E2E} {
-		if _, ok := p.histograms[metric]; ok {
-			text += ", " + string(metric)
+		if h, ok := p.histograms[metric]; ok && (p.edges != nil || everyPage(pages, h.family)) {
+			list = append(list, string(metric))
 		}
 	}
-	return text
+	if len(list) == 0 {
+		return "nothing yet"
+	}
+	return strings.Join(list, ", ")
 }
 
-// reading is one page as numbers, in a fixed order: started, finished, errors,
-// progress, then every gauge's cumulative buckets and count.
-func (p preset) reading(page *scrape.Page, gauges []gauge) []float64 {
-	values := make([]float64, 0, 4+len(gauges)*32)
-	started, _ := page.Sum(p.started, nil)
-	finished, _ := page.Sum(p.finished, nil)
-	progress, _ := page.Sum(p.progress, nil)
-	values = append(values, started, finished, p.errors(page), progress)
+// reading is one page as numbers, in a fixed order: begun, finished, bad,
+// progress, then every gauge's cumulative buckets and count. A page without a
+// series of the program, or with other buckets than the gates are bound to,
+// cannot be read.
+func (p preset) reading(page *scrape.Page, of match, gauges []gauge) ([]float64, error) {
+	if !p.on(page) {
+		return nil, fmt.Errorf("the page has no series of %s any more", p.title)
+	}
+	started, finished, bad := p.count(page, of)
+	progress, _ := page.Sum(p.progress, of)
+	values := append(make([]float64, 0, 4+len(gauges)*32), started, finished, bad, progress)
 	for _, g := range gauges {
-		values = append(values, g.cumulative(page)...)
+		var err error
+		if values, err = g.cumulative(page, of, values); err != nil {
+			return nil, err
+		}
 	}
-	return values
+	return values, nil
 }
 
-func (g gauge) cumulative(page *scrape.Page) []float64 {
+func (g gauge) cumulative(page *scrape.Page, of match, values []float64) ([]float64, error) {
 	if g.edges == nil {
-		return nil
+		return values, nil
 	}
-	values := make([]float64, len(g.edges)+1)
-	buckets, count, _ := page.Buckets(g.from.family, g.from.match)
-	for i, edge := range g.edges {
-		values[i] = buckets[edge]
+	buckets, count, some := page.Buckets(g.from.family, of.and(g.from.match))
+	for _, edge := range g.edges {
+		n, there := buckets[edge]
+		if some && !there {
+			return nil, fmt.Errorf("the bucket edge %v of %s is gone", edge, g.from.family)
+		}
+		values = append(values, n)
 	}
-	values[len(g.edges)] = count
-	return values
+	return append(values, count), nil
 }
 
 // increments is a window of one process, or of an arm.
@@ -111,4 +152,19 @@ func whole(v float64) uint64 {
 		return 0
 	}
 	return uint64(math.Round(v))
+}
+
+func (w *increments) add(other increments) {
+	w.started += other.started
+	w.finished += other.finished
+	w.errors += other.errors
+	w.progress += other.progress
+	for i, row := range other.buckets {
+		if w.buckets[i] == nil {
+			w.buckets[i] = make([]uint64, len(row))
+		}
+		for k, n := range row {
+			w.buckets[i][k] += n
+		}
+	}
 }

@@ -23,7 +23,7 @@ import (
 type tunnels struct {
 	config *rest.Config
 	mu     sync.Mutex
-	byPod  map[string]*tunnel // by UID
+	byPod  map[string]*tunnel // by endpoint
 	wg     sync.WaitGroup
 }
 
@@ -38,8 +38,9 @@ func newTunnels(config *rest.Config) *tunnels {
 
 // open returns the local address of the tunnel to port of pod.
 func (t *tunnels) open(ctx context.Context, pod *corev1.Pod, port int32) (string, error) {
+	id := endpoint{pod: pod, port: port}.id()
 	t.mu.Lock()
-	known := t.byPod[string(pod.UID)]
+	known := t.byPod[id]
 	t.mu.Unlock()
 	if known != nil {
 		return known.address, nil
@@ -49,7 +50,7 @@ func (t *tunnels) open(ctx context.Context, pod *corev1.Pod, port int32) (string
 		return "", fmt.Errorf("forward a port to pod %s/%s: %w: %w", pod.Namespace, pod.Name, scrape.ErrUnreachable, err)
 	}
 	t.mu.Lock()
-	t.byPod[string(pod.UID)] = made
+	t.byPod[id] = made
 	t.mu.Unlock()
 	return made.address, nil
 }
@@ -113,12 +114,12 @@ func (t *tunnels) dialer(pod *corev1.Pod) (httpstream.Dialer, error) {
 	}), nil
 }
 
-func (t *tunnels) drop(uid string) {
+func (t *tunnels) drop(id string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if known := t.byPod[uid]; known != nil {
+	if known := t.byPod[id]; known != nil {
 		known.stop()
-		delete(t.byPod, uid)
+		delete(t.byPod, id)
 	}
 }
 

@@ -223,6 +223,8 @@ func (p *process) Save(_ context.Context, r rollout.Record) error {
 
 func (p *process) Requests(context.Context) ([]rollout.Request, error) { return p.asked, nil }
 
+func (p *process) Moved() {}
+
 func (p *process) Look(context.Context) rollout.Sample {
 	p.looks++
 	if p.onLook != nil {

@@ -58,6 +58,9 @@ type Evidence interface {
 	// Look returns what happened since the previous look. Trouble with an arm
 	// is told in the arm, not as an error.
 	Look(ctx context.Context) Sample
+	// Moved is called after weights were written, so that nothing counted before
+	// is taken for what happened after.
+	Moved()
 }
 
 // Clock is time as the loop sees it.

@@ -147,6 +147,9 @@ func (d Deps) act(parent context.Context, s State, a Action) (State, Observation
 		}
 	case Move:
 		if err = d.Targets.Move(ctx, s.From, s.Goal); err == nil {
+			if s.Phase == Raising {
+				d.Evidence.Moved() // going back, nobody looks any more
+			}
 			standing, err = d.read(ctx, s)
 		}
 	case Withdraw:

@@ -22,7 +22,7 @@ type family struct {
 	check func(o *target.Object, plan rollout.Plan) error
 	// arms resolves both arms, proves that their metrics can be read, and finds
 	// what the plan's gates are read from.
-	arms func(ctx context.Context, clients *kube.Clients, plan rollout.Plan, via evidence.Via) (*evidence.Arms, error)
+	arms func(ctx context.Context, clients *kube.Clients, plan rollout.Plan, from evidence.Options) (*evidence.Arms, error)
 }
 
 func families() []family {
@@ -121,7 +121,7 @@ func checkBackends(route *target.Object, plan rollout.Plan) error {
 }
 
 // poolArms are two InferencePools, each with pickers of its own.
-func poolArms(ctx context.Context, clients *kube.Clients, plan rollout.Plan, via evidence.Via) (*evidence.Arms, error) {
+func poolArms(ctx context.Context, clients *kube.Clients, plan rollout.Plan, from evidence.Options) (*evidence.Arms, error) {
 	stable, err := evidence.ResolvePool(ctx, clients, plan.Namespace, bare(plan.Stable))
 	if err != nil {
 		return nil, err
@@ -134,7 +134,7 @@ func poolArms(ctx context.Context, clients *kube.Clients, plan rollout.Plan, via
 	if err != nil {
 		return nil, err
 	}
-	both := evidence.New(clients, stable, canary, via)
+	both := evidence.New(clients, stable, canary, from)
 	if err := both.Bind(ctx, exprs); err != nil {
 		both.Close()
 		return nil, err

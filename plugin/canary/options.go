@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/pflag"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 
-	"github.com/kubectl-infer/kubectl-infer/pkg/evidence"
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 	"github.com/kubectl-infer/kubectl-infer/pkg/kube"
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
@@ -29,7 +28,7 @@ func kubeFlags(flags *genericclioptions.ConfigFlags) *pflag.FlagSet {
 type planFlags struct {
 	plan  rollout.Plan
 	steps string
-	via   string // how metrics are reached: of this process, not of the plan
+	metricsFlags
 }
 
 func (f *planFlags) add(cmd *cobra.Command) {
@@ -47,22 +46,14 @@ func (f *planFlags) add(cmd *cobra.Command) {
 	set.Float64Var(&p.Alpha, "alpha", rollout.DefaultAlpha, "bound on the probability of rolling back a canary that keeps every gate")
 	set.IntVar(&p.MaxRestarts, "max-restarts", rollout.DefaultMaxRestarts, "canary container restarts a step tolerates")
 	set.Float64Var(&p.Capacity, "capacity", rollout.DefaultCapacity, "part of stable's ready endpoints, times the share, that the canary must have ready before each raise; 0 asks for none")
-	set.StringVar(&f.via, "metrics-via", string(evidence.Auto), "how the pickers' metrics are reached: direct, pod-proxy, port-forward, or auto for the first that works")
+	f.metricsFlags.add(set)
 	set.StringVar(&p.Rule, "rule", "", "name or index of the route's rule, when several hold both pools")
 	set.BoolVar(&p.AddBackend, "add-backend", false, "insert the canary at weight 0 when the rule does not list it")
 }
 
-func checkVia(via string) error {
-	var ways []string
-	for _, way := range evidence.Ways() {
-		ways = append(ways, string(way))
-	}
-	return checkChoice("--metrics-via", via, ways...)
-}
-
 // complete makes the plan of what was typed.
 func (f *planFlags) complete(list []object, namespace string) (rollout.Plan, error) {
-	if err := checkVia(f.via); err != nil {
+	if err := f.metricsFlags.check(); err != nil {
 		return rollout.Plan{}, err
 	}
 	steps, approve, err := rollout.ParseSteps(f.steps)

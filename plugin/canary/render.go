@@ -46,7 +46,7 @@ func (r *reporter) opening(p prepared) {
 	}
 	if p.evidence != nil {
 		stable, canary := p.evidence.Ready()
-		r.line("preflight", fmt.Sprintf("ready endpoints: stable %d, canary %d; metrics of %s, %s", stable, canary, p.evidence.Picker(), p.evidence.Via()))
+		r.line("preflight", fmt.Sprintf("ready endpoints: stable %d, canary %d; metrics of %s, %s", stable, canary, p.evidence.Source(), p.evidence.Via()))
 	}
 	r.line("plan", fmt.Sprintf("steps %s; bake %v, settle %v, at least %d canary requests a gate; α %g",
 		steps(plan.Steps), plan.Bake, plan.Settle, plan.MinRequests, plan.Alpha))

@@ -142,7 +142,7 @@ func (o *runOptions) begin(ctx context.Context, clients *kube.Clients, object ob
 
 // prepare is the preflight, with the question whose route this is.
 func (o *runOptions) prepare(ctx context.Context, clients *kube.Clients, object object, plan rollout.Plan) (prepared, error) {
-	p, err := prepare(ctx, clients, object, plan, evidence.Via(o.via))
+	p, err := prepare(ctx, clients, object, plan, o.options())
 	if err != nil || p.done || p.resumed {
 		return p, err
 	}
@@ -176,7 +176,7 @@ func (p prepared) close() {
 
 // prepare is the preflight: it reads everything, refuses what cannot work, and
 // writes nothing.
-func prepare(ctx context.Context, clients *kube.Clients, object object, plan rollout.Plan, via evidence.Via) (prepared, error) {
+func prepare(ctx context.Context, clients *kube.Clients, object object, plan rollout.Plan, from evidence.Options) (prepared, error) {
 	store := journal.New(clients.Core, plan.Namespace, object.Name, object.name)
 	old, err := store.Load(ctx)
 	if err != nil && !errors.Is(err, journal.ErrNone) {
@@ -208,7 +208,7 @@ func prepare(ctx context.Context, clients *kube.Clients, object object, plan rol
 	if err != nil {
 		return prepared{}, err
 	}
-	return p, p.measure(ctx, clients, plan, via)
+	return p, p.measure(ctx, clients, plan, from)
 }
 
 // begin opens and checks the targets of a new run, and makes its record.
@@ -243,11 +243,11 @@ func promoted(ctx context.Context, clients *kube.Clients, old rollout.Record) (p
 }
 
 // measure opens the evidence and the judge.
-func (p *prepared) measure(ctx context.Context, clients *kube.Clients, plan rollout.Plan, via evidence.Via) error {
+func (p *prepared) measure(ctx context.Context, clients *kube.Clients, plan rollout.Plan, from evidence.Options) error {
 	if p.record.Phase == rollout.RollingBack {
 		return nil
 	}
-	both, err := p.family.arms(ctx, clients, plan, via)
+	both, err := p.family.arms(ctx, clients, plan, from)
 	if err != nil {
 		return err
 	}
@@ -264,7 +264,7 @@ func (p *prepared) measure(ctx context.Context, clients *kube.Clients, plan roll
 		both.Close()
 		return err
 	}
-	p.judge, p.notes = judge, append(p.notes, judge.Notes()...)
+	p.judge, p.notes = judge, append(append(p.notes, both.Notes()...), judge.Notes()...)
 	return nil
 }
 

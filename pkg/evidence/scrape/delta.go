@@ -55,5 +55,12 @@ func (d *Delta) Born(source string, n int) {
 	}
 }
 
+// Last returns the values a source was last observed with; they are not the
+// caller's to change.
+func (d *Delta) Last(source string) (values []float64, known bool) {
+	values, known = d.last[source]
+	return values, known
+}
+
 // Forget drops a source that is gone for good.
 func (d *Delta) Forget(source string) { delete(d.last, source) }

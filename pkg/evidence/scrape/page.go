@@ -88,6 +88,11 @@ func (p *Page) Buckets(name string, match map[string]string) (buckets map[float6
 	return buckets, count, histograms > 0
 }
 
+// Has tells whether any sample of a family is on the page.
+func (p *Page) Has(family string) bool {
+	return len(p.samples[family]) > 0 || len(p.samples[family+"_bucket"]) > 0
+}
+
 // Values lists the distinct values of a label among the samples called name, in
 // order: which models, pools or pods a page speaks of.
 func (p *Page) Values(name, label string) []string {
