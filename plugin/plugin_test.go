@@ -24,7 +24,7 @@ func TestWhatACommandLineEndsWith(t *testing.T) {
 		"an unknown verb is a usage error":              {[]string{"canary", "abrt"}, 2, `did you mean "abort"?`},
 		"an unknown flag is a usage error with a hint":  {[]string{"canary", "run", "--bogus"}, 2, "hint: kubectl infer canary run --help"},
 		"a cluster that is not there is an error":       {[]string{"canary", "status", "httproute/chat", "--server", "http://127.0.0.1:1"}, 1, "hint: kubectl cluster-info"},
-		"a command line without gates is refused":       {[]string{"canary", "run", "httproute/chat", "--stable", "a", "--canary", "b"}, 2, "no gate given"},
+		"a gate that does not parse is a usage error":   {[]string{"canary", "run", "httproute/chat", "--stable", "a", "--canary", "b", "--gate", "ttft < 1s"}, 2, "ttft needs a quantile"},
 		"an output format that is not known is refused": {[]string{"version", "-o", "xml"}, 2, `"xml"`},
 	}
 	for name, tt := range tests {

@@ -318,7 +318,7 @@ func eventually(t *testing.T, limit time.Duration, what string, ok func() bool) 
 func quick(name, steps string, more ...string) []string {
 	args := []string{
 		"canary", "run", "httproute/" + name, "--stable", "qwen-v1", "--canary", "qwen-v2", "--steps", steps,
-		"--bake", "300ms", "--settle", "100ms", "--scrape-interval", "100ms", "--min-requests", "1",
+		"--calibrate", "0", "--bake", "300ms", "--settle", "100ms", "--scrape-interval", "100ms", "--min-requests", "1",
 		"--gate", "errors < 5%", "--gate", "ttft p95 < 2s", "--lease-duration", "1s",
 	}
 	return append(args, more...)

@@ -119,6 +119,13 @@ func (b *Board) EnterStep(i int, rebound ...Bound) error {
 	return nil
 }
 
+// Prepare sets what the next step starts with, so that a journalled state tells
+// a process that takes over between two steps.
+func (b *Board) Prepare(bounds []Bound) { b.s.Bounds = slices.Clone(bounds) }
+
+// Prepared is what the next step starts with.
+func (b *Board) Prepared() []Bound { return slices.Clone(b.s.Bounds) }
+
 // Bounds are those of the current step, to count by; before the first step,
 // those of the plan.
 func (b *Board) Bounds() []Bound {

@@ -16,6 +16,7 @@ type Bound struct {
 	PromoteEdge float64 `json:"promoteEdge,omitempty"` // seconds: faster is evidence for promoting; 0 for errors
 	P0          float64 `json:"p0,omitempty"`          // allowed fraction of bad requests; 0 when compared with stable's own rate
 	Phi         float64 `json:"phi,omitempty"`         // overdispersion for the step; 0 reads as 1
+	Stable      float64 `json:"stable,omitempty"`      // seconds: stable's own quantile when the edges were fixed
 }
 
 // Bind resolves an absolute gate, or a comparison of errors, on the upper

@@ -50,9 +50,9 @@ func (l Life) Look(g Glance) Life {
 	return l
 }
 
-// stalled is how long requests were seen running without any progress, up to
+// Stalled is how long requests were seen running without any progress, up to
 // the last scrape: what could not be seen is no stall.
-func (l Life) stalled() time.Duration {
+func (l Life) Stalled() time.Duration {
 	if l.Busy.IsZero() {
 		return 0
 	}
@@ -119,7 +119,7 @@ func CheckHealth(limits HealthLimits, o HealthObservation) (Verdict, string) {
 
 func checkStall(limits HealthLimits, o HealthObservation) (Verdict, string) {
 	limit := max(StallFloor, scrapes*limits.ScrapeInterval, ttftMargin*o.StableTTFT)
-	stall := o.Canary.stalled()
+	stall := o.Canary.Stalled()
 	if stall < limit {
 		return Pass, ""
 	}

@@ -30,8 +30,7 @@ const (
 
 // Overdispersion is the φ of groups of counts that would differ by chance only
 // if bad requests were independent: in each group the parts are alike, such as
-// stable's pods in one scrape window (see PodGroups) or neighbouring windows of
-// one arm (see TimeGroups).
+// neighbouring windows of one arm (see TimeGroups).
 //
 // Given the X bad ones among the N requests of a group, part i with n_i requests
 // has a hypergeometric number x_i with mean X·n_i/N. With
@@ -92,38 +91,18 @@ func dispersion(parts []Counts) (d, v float64, k int) {
 	return d, v, k
 }
 
-// PodGroups makes groups of `merge` consecutive windows with stable's pods as
-// the parts. windows are in order of time and hold the same pods in the same
-// order. This φ is for comparisons: what strikes both arms alike is not in it.
-func PodGroups(windows [][]Counts, merge int) [][]Counts {
-	var groups [][]Counts
-	for at := 0; at+merge <= len(windows); at += merge {
-		var sum []Counts
-		for _, pods := range windows[at : at+merge] {
-			for i, c := range pods {
-				if i == len(sum) {
-					sum = append(sum, Counts{})
-				}
-				sum[i] = sum[i].Plus(c)
-			}
-		}
-		groups = append(groups, sum)
-	}
-	return groups
-}
-
-// stretches is the number of neighbouring stretches that TimeGroups takes as
-// alike: half a minute at the usual scrape interval, too short to drift in.
+// stretches is the number of neighbouring stretches that are taken as alike:
+// half a minute at the usual scrape interval, too short to drift in.
 const stretches = 8
 
-// TimeGroups makes groups of neighbouring stretches of `merge` windows, of all
-// pods together. It needs one pod only and sees what strikes the whole arm at
-// once, which limits (A) must allow for; a slow drift is not in it.
-func TimeGroups(windows [][]Counts, merge int) [][]Counts {
+// TimeGroups makes groups of neighbouring stretches of `merge` windows of one
+// arm. It sees what strikes the whole arm at once as well as what strikes one of
+// its pods; a slow drift is not in it.
+func TimeGroups(windows []Counts, merge int) [][]Counts {
 	var sums []Counts
-	for _, pods := range PodGroups(windows, merge) {
+	for at := 0; at+merge <= len(windows); at += merge {
 		var sum Counts
-		for _, c := range pods {
+		for _, c := range windows[at : at+merge] {
 			sum = sum.Plus(c)
 		}
 		sums = append(sums, sum)
@@ -131,25 +110,13 @@ func TimeGroups(windows [][]Counts, merge int) [][]Counts {
 	return slices.Collect(slices.Chunk(sums, stretches))
 }
 
-// StepPhi is the φ to fix for a step from stable's windows before it, one count
-// for each pod: the larger of the two splits, pods (when there are several) and
-// time, and of windows one by one and in twos, since a stall may lie across a
-// scrape.
-func StepPhi(windows [][]Counts) Phi {
-	var worst Phi
-	for _, merge := range []int{1, 2} {
-		splits := [][][]Counts{TimeGroups(windows, merge)}
-		if len(windows) > 0 && len(windows[0]) > 1 {
-			splits = append(splits, PodGroups(windows, merge))
-		}
-		for _, groups := range splits {
-			phi := Overdispersion(groups)
-			// A split that says too little does not overrule one that says more.
-			if known, had := phi.Freedom >= minFreedom, worst.Freedom >= minFreedom; worst.Upper == 0 ||
-				known && !had || known == had && phi.Upper > worst.Upper {
-				worst = phi
-			}
-		}
+// StepPhi is the φ to fix for a step from stable's windows before it: the larger
+// of windows one by one and in twos, since a stall may lie across a scrape.
+func StepPhi(windows []Counts) Phi {
+	one, two := Overdispersion(TimeGroups(windows, 1)), Overdispersion(TimeGroups(windows, 2))
+	// A split that says too little does not overrule one that says more.
+	if known, had := two.Freedom >= minFreedom, one.Freedom >= minFreedom; known && !had || known == had && two.Upper > one.Upper {
+		return two
 	}
-	return worst
+	return one
 }

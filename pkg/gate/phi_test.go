@@ -3,6 +3,7 @@ package gate
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -18,12 +19,10 @@ func clumped(rng *rand.Rand, n, size int, p float64) Counts {
 	return c
 }
 
-func clumpedWindows(rng *rand.Rand, windows, pods, n, size int, p float64) [][]Counts {
-	out := make([][]Counts, windows)
+func clumpedWindows(rng *rand.Rand, windows, n, size int, p float64) []Counts {
+	out := make([]Counts, windows)
 	for t := range out {
-		for range pods {
-			out[t] = append(out[t], clumped(rng, n, size, p))
-		}
+		out[t] = clumped(rng, n, size, p)
 	}
 	return out
 }
@@ -35,7 +34,7 @@ func TestOverdispersionCoversTheClumpSize(t *testing.T) {
 		const trials = 200
 		var point, upper float64
 		for range trials {
-			phi := Overdispersion(PodGroups(clumpedWindows(rng, 150, 4, 30, size, 0.05), 1))
+			phi := Overdispersion(TimeGroups(clumpedWindows(rng, 600, 30, size, 0.05), 1))
 			// Given the sum, clumps have variance size·(1−p): hypergeometric odds.
 			point, upper = point+phi.Point/trials, upper+phi.Upper/trials
 			if phi.Upper < float64(size)*0.97 {
@@ -59,7 +58,7 @@ func TestPhiRestoresTheErrorBoundUnderClumps(t *testing.T) {
 		rng := rand.New(rand.NewPCG(uint64(size), 2))
 		nominal, restored := 0, 0
 		for range runs {
-			phi := StepPhi(clumpedWindows(rng, 150, 4, window, size, p0))
+			phi := StepPhi(clumpedWindows(rng, 150, window, size, p0))
 			test, crossedNominal, crossed := Threshold{P0: p0, Phi: 1}, false, false
 			for range looks {
 				test.Update(clumped(rng, window, size, p0))
@@ -87,27 +86,21 @@ func TestPhiRestoresTheErrorBoundUnderClumps(t *testing.T) {
 
 func TestStepPhi(t *testing.T) {
 	t.Parallel()
-	alike := func(n int, pods ...Counts) [][]Counts {
-		out := make([][]Counts, n)
-		for i := range out {
-			out[i] = pods
-		}
-		return out
-	}
-	alternating := make([][]Counts, 100)
-	for i := range alternating { // every pod at once, every other window
-		alternating[i] = []Counts{{20, uint64(4 * (i % 2))}, {20, uint64(4 * (i % 2))}}
+	alike := func(n int, c Counts) []Counts { return slices.Repeat([]Counts{c}, n) }
+	alternating := make([]Counts, 100)
+	for i := range alternating { // every other window
+		alternating[i] = Counts{40, uint64(8 * (i % 2))}
 	}
 	tests := map[string]struct {
-		windows  [][]Counts
+		windows  []Counts
 		min, max float64
 	}{
 		"no windows: clumps of the unknown size are allowed for":   {nil, UnknownPhi, UnknownPhi},
-		"nothing bad: clumps of the unknown size are allowed for":  {alike(100, Counts{20, 0}, Counts{20, 0}), UnknownPhi, UnknownPhi},
-		"a few bad requests do not name a bound":                   {append(alike(100, Counts{20, 0}), alike(4, Counts{20, 1})...), UnknownPhi, UnknownPhi},
-		"parts more alike than chance: never below 1":              {alike(100, Counts{20, 1}, Counts{20, 1}), 1, 1},
-		"what strikes all pods at once is seen between windows":    {alternating, 5, 8},
-		"more bad than requests, as a scrape may show, is no harm": {alike(100, Counts{2, 3}, Counts{20, 0}), 1, 500},
+		"nothing bad: clumps of the unknown size are allowed for":  {alike(100, Counts{40, 0}), UnknownPhi, UnknownPhi},
+		"a few bad requests do not name a bound":                   {append(alike(100, Counts{40, 0}), alike(4, Counts{40, 2})...), UnknownPhi, UnknownPhi},
+		"parts more alike than chance: never below 1":              {alike(200, Counts{40, 2}), 1, 1},
+		"what strikes the whole arm is seen between windows":       {alternating, 5, 8},
+		"more bad than requests, as a scrape may show, is no harm": {append(alike(100, Counts{2, 3}), alike(100, Counts{20, 0})...), 1, 500},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -73,12 +73,13 @@ type Reading struct {
 	Bound  Bound   `json:"bound"`
 	Canary Counts  `json:"canary"`
 	Stable Counts  `json:"stable"`
-	Value  float64 `json:"value"`  // e-value of this gate in this step
-	Needed float64 `json:"needed"` // at this e-value, all else as it is, the run is rolled back
+	Value  float64 `json:"value"` // e-value of this gate in this step
+	// Needed is the e-value at which the run is rolled back, all else as it is;
+	// once another gate has done that, all else at 1.
+	Needed float64 `json:"needed"`
 	// Missed is the fraction of bad canary requests that these requests would
 	// have shown with a probability of 90 %; a smaller one could have stayed
-	// unseen. 1 when nothing would have been shown, 0 for errors compared with
-	// stable, where it depends on both arms.
+	// unseen. 1 when nothing would have been shown.
 	Missed float64 `json:"missed,omitempty"`
 }
 
@@ -102,11 +103,12 @@ func (b *Board) Readings() []Reading {
 		})
 		readings[g] = Reading{
 			Bound: cells[g].Bound, Canary: cells[g].Canary, Stable: cells[g].Stable,
-			Value: fromLog(cells[g].log()), Needed: max(all*b.Limit()-others, 0),
+			Value: fromLog(cells[g].log()), Needed: all*b.Limit() - others,
 		}
-		if !cells[g].Ratio.used() {
-			readings[g].Missed = cells[g].Threshold.Missed(readings[g].Needed)
+		if readings[g].Needed <= 1 {
+			readings[g].Needed = all*b.Limit() - (all - 1)
 		}
+		readings[g].Missed = cells[g].missed(readings[g].Needed)
 	}
 	return readings
 }

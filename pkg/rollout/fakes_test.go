@@ -29,6 +29,7 @@ type world struct {
 	dieAfter    bool // die after the call took effect
 	fail        func(call string) error
 	canary      func(w *world) rollout.Arm
+	stable      func(w *world) rollout.Arm
 	looks       int
 	stableReady int
 	asked       []rollout.Request
@@ -236,6 +237,9 @@ func (p *process) Look(context.Context) rollout.Sample {
 	}
 	stable := healthy(100)
 	stable.Ready = p.stableReady
+	if p.stable != nil {
+		stable = p.stable(p.world)
+	}
 	return rollout.Sample{Stable: stable, Canary: canary}
 }
 
@@ -334,6 +338,8 @@ var errDown = errors.New("connection refused")
 // tally is a judge for tests that are not about gates: more than one bad
 // request in a hundred is harm, two hundred requests are enough.
 type tally struct{ requests, bad uint64 }
+
+func (c tally) Survey(rollout.Sample) (rollout.Judge, string) { return c, "" }
 
 func (tally) Enter(int) rollout.Judge { return tally{} }
 

@@ -3,30 +3,34 @@ package rollout
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/gate"
-	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 )
 
-// Gates is the Judge of a real run: the plan's gates on a gate.Board, and the
-// health of the canary beside them. It is a value; every method leaves its
-// receiver as it was.
+// Gates is the Judge of a real run: the plan's gates on a gate.Board, what
+// stable showed lately, and the health of the canary beside them. It is a
+// value; every method leaves its receiver as it was.
 type Gates struct {
-	plan   Plan
-	bounds []gate.Bound
-	edges  [][]float64 // by gate: the histogram's upper edges, nil for errors
-	board  *gate.Board
-	rows   [][]uint64    // by gate: the canary's requests per bucket in this step
-	counts []gate.Counts // by gate: the canary's in this step
-	health health
-	broken error
+	plan     Plan
+	exprs    []gate.Expr
+	edges    [][]float64 // by gate: the histogram's upper edges, nil for errors
+	board    *gate.Board
+	baseline []gate.Baseline // by gate: stable's latest windows
+	step     int             // -1 before the first
+	bounds   []gate.Bound    // of this step
+	rows     [][]uint64      // by gate: the canary's in this step
+	proofs   []gate.Proof    // by gate: evidence for promotion in this visit of the step
+	health   health
+	broken   error
 }
 
 // NewGates builds the judge of a run. edges are by gate the bucket edges that
 // are exported, ascending, nil for errors; recorded is the state an earlier process
 // journalled, nil for a new run: harm evidence continues from it, so that the
-// error bound is spent once, while sample floors and clocks start anew.
+// error bound is spent once, while sample floors and clocks start anew. A limit
+// that no bucket shows is refused.
 func NewGates(plan Plan, edges [][]float64, recorded []byte) (Gates, error) {
 	exprs, err := plan.Expressions()
 	if err != nil {
@@ -34,12 +38,11 @@ func NewGates(plan Plan, edges [][]float64, recorded []byte) (Gates, error) {
 	}
 	bounds := make([]gate.Bound, len(exprs))
 	for i, e := range exprs {
-		if e.Comparison() {
-			return Gates{}, hint.Errorf("write an absolute limit, such as errors < 1% or ttft p95 < 800ms",
-				"gate %q: comparison with stable is not supported yet", e)
-		}
-		if bounds[i], err = e.Bind(edges[i]); err != nil {
-			return Gates{}, err
+		bounds[i] = gate.Bound{Expr: e, P0: e.P0()} // a latency relative to stable waits for stable
+		if e.Metric == gate.Errors || !e.Comparison() {
+			if bounds[i], err = e.Bind(edges[i]); err != nil {
+				return Gates{}, err
+			}
 		}
 	}
 	board, err := gate.NewBoard(bounds, len(plan.Steps), plan.Alpha)
@@ -54,7 +57,10 @@ func NewGates(plan Plan, edges [][]float64, recorded []byte) (Gates, error) {
 			return Gates{}, fmt.Errorf("resume gates: %d recorded, %d in the plan", len(board.Bounds()), len(bounds))
 		}
 	}
-	return Gates{plan: plan, bounds: bounds, edges: edges, board: board}, nil
+	return Gates{
+		plan: plan, exprs: exprs, edges: edges, board: board, step: -1,
+		baseline: make([]gate.Baseline, len(exprs)), bounds: bounds,
+	}, nil
 }
 
 // Notes are what people should know of how the gates are read.
@@ -68,28 +74,109 @@ func (g Gates) Notes() []string {
 	return notes
 }
 
+// Survey implements Judge.
+func (g Gates) Survey(sample Sample) (Judge, string) {
+	g = g.remember(sample)
+	if g.plan.Calibrate > 0 {
+		watched := time.Duration(len(g.baseline[0])) * g.plan.ScrapeInterval
+		if watched < g.plan.Calibrate {
+			return g, fmt.Sprintf("%v of %v watched", watched, g.plan.Calibrate)
+		}
+	}
+	for i, e := range g.exprs {
+		if lacking := g.baseline[i].Lacking(e, g.alone(0)); lacking != "" {
+			return g, lacking
+		}
+	}
+	return g, ""
+}
+
+// remember adds a window of stable's.
+func (g Gates) remember(sample Sample) Gates {
+	if sample.Stable.Blind != "" || len(sample.Stable.Values) < len(g.exprs) {
+		return g
+	}
+	baseline := make([]gate.Baseline, len(g.baseline))
+	for i, b := range g.baseline {
+		baseline[i] = b.Add(sample.Stable.Values[i])
+	}
+	g.baseline = baseline
+	return g
+}
+
+// alone says that a step leaves stable nothing to be compared by.
+func (g Gates) alone(step int) bool { return g.plan.Steps[step] == 100 }
+
+// minBaseline is how many windows of stable's say more than what an earlier
+// process prepared.
+const minBaseline = 30
+
+// next fixes the bounds of a step from what stable showed. A process that took
+// over between two steps has seen too little and uses what was prepared.
+func (g Gates) next(step int) ([]gate.Bound, error) {
+	bounds := g.board.Prepared()
+	for i, e := range g.exprs {
+		if len(g.baseline[i]) < minBaseline && bounds[i].Phi > 0 {
+			continue
+		}
+		fixed, err := g.baseline[i].Fix(e, g.edges[i], g.alone(step))
+		if err != nil {
+			return nil, err
+		}
+		bounds[i] = fixed
+	}
+	return bounds, nil
+}
+
 // Enter implements Judge.
 func (g Gates) Enter(step int) Judge {
 	board := g.board.Clone()
-	if err := board.EnterStep(step); err != nil {
+	bounds, err := g.next(step)
+	if entered := board.EnterStep(step, bounds...); entered != nil {
+		if err == nil {
+			err = entered
+		}
 		g.broken = err
 		return g
 	}
-	g.board = board
-	g.rows = make([][]uint64, len(g.bounds))
-	g.counts = make([]gate.Counts, len(g.bounds))
-	g.health = health{}
+	g.board, g.bounds, g.step, g.broken = board, board.Bounds(), step, nil
+	g.rows = make([][]uint64, len(g.exprs))
+	g.proofs = make([]gate.Proof, len(g.exprs))
+	for i, b := range g.bounds {
+		g.proofs[i] = b.Proof(g.edges[i])
+	}
+	g.health = health{patience: g.firstToken()}
 	return g
+}
+
+// firstToken is stable's p99 of the time to first token, or of whole requests
+// when no gate shows that; 0 when neither is known.
+func (g Gates) firstToken() time.Duration {
+	for _, m := range []gate.Metric{gate.TTFT, gate.E2E} {
+		for i, e := range g.exprs {
+			if e.Metric != m {
+				continue
+			}
+			if p99 := g.baseline[i].Quantile(g.edges[i], 0.99); p99 > 0 && !math.IsInf(p99, 1) {
+				return time.Duration(p99 * float64(time.Second))
+			}
+		}
+	}
+	return 0
 }
 
 // Weigh implements Judge.
 func (g Gates) Weigh(now time.Time, sample Sample, gated bool) (Judge, Finding) {
+	g = g.remember(sample)
+	var f Finding
+	g.health, f = g.health.examine(g.plan, now, sample)
+	if f.Harm != "" || f.Blind != "" {
+		return g, f
+	}
 	if g.broken != nil {
 		return g, Finding{Blind: g.broken.Error()}
 	}
-	var f Finding
-	g.health, f = g.health.examine(g.plan, now, sample)
-	if f.Harm != "" || f.Blind != "" || !gated {
+	if !gated {
 		return g, f
 	}
 	g, err := g.add(sample)
@@ -98,7 +185,10 @@ func (g Gates) Weigh(now time.Time, sample Sample, gated bool) (Judge, Finding) 
 	}
 	switch verdict, why := g.board.Verdict(uint64(g.plan.MinRequests)); verdict {
 	case gate.Pass:
-		f.Pass = true
+		if f.Missing = g.health.standstill(g.plan); f.Missing == "" {
+			f.Missing = g.unproven()
+		}
+		f.Pass = f.Missing == ""
 	case gate.Fail:
 		f.Harm = why
 	default:
@@ -107,64 +197,43 @@ func (g Gates) Weigh(now time.Time, sample Sample, gated bool) (Judge, Finding) 
 	return g, f
 }
 
+// unproven names a gate that is not shown kept, where the plan asks for that.
+func (g Gates) unproven() string {
+	if g.plan.PromoteOn != PromoteOnEvidence {
+		return ""
+	}
+	for i := range g.proofs {
+		if e := g.proofs[i].Value(); e < gate.PromoteLevel {
+			return fmt.Sprintf("gate %q is not shown kept: evidence %.2g of %d", g.exprs[i], e, gate.PromoteLevel)
+		}
+	}
+	return ""
+}
+
 func (g Gates) add(sample Sample) (Gates, error) {
 	board := g.board.Clone()
-	rows := make([][]uint64, len(g.bounds))
-	counts := append([]gate.Counts(nil), g.counts...)
-	for i := range g.bounds {
-		canary := g.bounds[i].Count(sample.Canary.Values[i], g.edges[i])
-		stable := g.bounds[i].Count(sample.Stable.Values[i], g.edges[i])
-		if err := board.Update(i, canary, stable); err != nil {
+	rows := make([][]uint64, len(g.exprs))
+	proofs := append([]gate.Proof(nil), g.proofs...)
+	for i, b := range g.bounds {
+		canary, stable := sample.Canary.Values[i], sample.Stable.Values[i]
+		if err := board.Update(i, b.Count(canary, g.edges[i]), b.Count(stable, g.edges[i])); err != nil {
 			return g, err
 		}
-		counts[i] = counts[i].Plus(canary)
-		rows[i] = gate.AddRow(g.rows[i], sample.Canary.Values[i])
+		proofs[i].Update(canary, stable)
+		rows[i] = gate.AddRow(g.rows[i], canary)
 	}
-	g.board, g.rows, g.counts = board, rows, counts
+	g.board, g.rows, g.proofs = board, rows, proofs
 	return g, nil
 }
 
-func percent(fraction float64) string { return fmt.Sprintf("%.3g%%", 100*fraction) }
-
-// value is the canary's observed value of gate i in this step, for people: a
-// fraction, or the bucket edge below which the quantile lies.
-func (g Gates) value(i int) string {
-	e := g.bounds[i].Expr
-	if e.Metric == gate.Errors {
-		return percent(g.counts[i].Fraction())
-	}
-	n := g.counts[i].Requests
-	if n == 0 {
-		return "none yet"
-	}
-	below := uint64(0)
-	for k, count := range g.rows[i] {
-		below += count
-		if k < len(g.edges[i]) && float64(below) >= e.Quantile*float64(n) {
-			return "≤ " + e.Amount(g.edges[i][k])
-		}
-	}
-	return "> " + e.Amount(g.edges[i][len(g.edges[i])-1])
-}
-
-// Results implements Judge.
-func (g Gates) Results() []GateResult {
-	if g.counts == nil {
-		return nil
-	}
-	var out []GateResult
-	for i, r := range g.board.Readings() {
-		out = append(out, GateResult{
-			Gate: r.Bound.Expr.String(), Value: g.value(i),
-			Requests: r.Canary.Requests, Bad: r.Canary.Bad, EValue: r.Value, Needed: r.Needed,
-		})
-	}
-	return out
-}
-
-// State implements Judge.
+// State implements Judge. It holds what the next step will start with, for a
+// process that takes over before that.
 func (g Gates) State() []byte {
-	raw, err := json.Marshal(g.board)
+	board := g.board.Clone()
+	if bounds, err := g.next(min(g.step+1, len(g.plan.Steps)-1)); err == nil {
+		board.Prepare(bounds)
+	}
+	raw, err := json.Marshal(board)
 	if err != nil {
 		return nil
 	}

@@ -69,6 +69,8 @@ type State struct {
 // starts anew on resume.
 type WatchState struct {
 	Saved, Seized, Released bool
+	Surveyed                bool      // stable showed enough for the first step
+	Lacking                 string    // what it has yet to show
 	Moved                   bool      // the target was seen at the goal
 	Since                   time.Time // the phase was entered
 	StepSince               time.Time // the step's move was accepted
@@ -80,6 +82,7 @@ type WatchState struct {
 	Stuck                   Goal      // a raise to this could not be written …
 	StuckSince              time.Time // … since then; zero when all could
 	Ending                  *Action   // how the run stops once its targets are withdrawn
+	BlindSince              time.Time // since when nothing could be seen
 	Step                    StepResult
 	Judge                   Judge
 }
@@ -87,6 +90,9 @@ type WatchState struct {
 // Judge weighs samples. Implementations are values: each method returns what
 // comes after, and leaves the receiver as it was.
 type Judge interface {
+	// Survey adds what stable showed before anything moved; the text says what
+	// still lacks before the first step can be judged.
+	Survey(sample Sample) (Judge, string)
 	// Enter begins step (an index into the plan's steps) with fresh tests, or
 	// goes on with those of an earlier visit.
 	Enter(step int) Judge
@@ -194,12 +200,23 @@ func (s State) enter(phase Phase, now time.Time, why string) (State, Action) {
 // ready has a stamped target and has moved nothing. The baseline it recorded
 // must still be what is there.
 func ready(s State, o Observation) (State, Action) {
-	if o.Standing == nil {
+	if o.Sample != nil {
+		s.Watch.Judge, s.Watch.Lacking = s.Watch.Judge.Survey(*o.Sample)
+		s.Watch.Surveyed = s.Watch.Lacking == ""
+	}
+	switch {
+	case o.Standing != nil && !o.Standing.AtGoal:
+		return s, Action{Verb: Stop, Outcome: Drifted, Why: "the weights changed between preflight and the first write"}
+	case !s.Watch.Surveyed && o.Now.Sub(s.Watch.Since) >= s.Plan.StepDeadline:
+		return s, Action{Verb: Stop, Outcome: Held, Why: "stable could not be measured before the step's deadline: " + s.Watch.Lacking}
+	case !s.Watch.Surveyed && o.Sample == nil:
+		return s, Action{Verb: Watch}
+	case !s.Watch.Surveyed:
+		return s, Action{Verb: Watch, Wait: s.Plan.ScrapeInterval}
+	case o.Standing == nil:
 		return s, Action{Verb: Read}
 	}
-	if !o.Standing.AtGoal {
-		return s, Action{Verb: Stop, Outcome: Drifted, Why: "the weights changed between preflight and the first write"}
-	}
+	s.Gates = s.Watch.Judge.State()
 	s.Step = 0
 	if s.Plan.AddBackend {
 		s.Step = -1
@@ -261,7 +278,7 @@ func settling(s State, o Observation) (State, Action) {
 	}
 	var f Finding
 	s.Watch.Judge, f = s.Watch.Judge.Weigh(o.Now, *o.Sample, false)
-	if f.Harm != "" {
+	if s, f.Harm = s.harmed(o.Now, f); f.Harm != "" {
 		return goBack(s, o.Now, ByGate, f.Harm)
 	}
 	if o.Now.Sub(s.Watch.Since) < s.Plan.Settle {
@@ -283,7 +300,7 @@ func baking(s State, o Observation) (State, Action) {
 	var f Finding
 	s.Watch.Judge, f = s.Watch.Judge.Weigh(o.Now, *o.Sample, true)
 	s = count(s, o, f)
-	if f.Harm != "" {
+	if s, f.Harm = s.harmed(o.Now, f); f.Harm != "" {
 		return goBack(s, o.Now, ByGate, f.Harm)
 	}
 	if f.Pass {
@@ -299,7 +316,7 @@ func baking(s State, o Observation) (State, Action) {
 		}
 	}
 	if s.Phase == Baking && !s.Paused && o.Now.Sub(s.Watch.Due) >= s.Plan.StepDeadline {
-		return s, Action{Verb: Stop, Outcome: Held, Why: held(s, f)}
+		return due(s, o, f)
 	}
 	if o.Now.Sub(s.Updated) >= journalEvery {
 		s.Gates = s.Watch.Judge.State()

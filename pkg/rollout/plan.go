@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -24,6 +25,7 @@ const (
 	DefaultMaxRestarts    = 0
 	DefaultRollbackLimit  = time.Minute
 	DefaultCapacity       = 0.8
+	DefaultBlindLimit     = 5 * time.Minute
 	minStepDeadline       = 30 * time.Minute
 )
 
@@ -53,6 +55,17 @@ type Plan struct {
 	Settle time.Duration `json:"settle"`
 	// StepDeadline ends a step that cannot be judged with Held.
 	StepDeadline time.Duration `json:"stepDeadline"`
+	// Calibrate is how long stable is watched before the first raise, for the
+	// edges and the overdispersion of the first step.
+	Calibrate time.Duration `json:"calibrate,omitempty"`
+	// OnBlind says what happens when nothing could be seen for BlindLimit,
+	// OnInconclusive when a step cannot be judged by its deadline: Hold or GoBack.
+	OnBlind        Policy        `json:"onBlind,omitempty"`
+	BlindLimit     time.Duration `json:"blindLimit,omitempty"`
+	OnInconclusive Policy        `json:"onInconclusive,omitempty"`
+	// PromoteOn is PromoteOnBake: a step passes when no gate shows harm at the end of
+	// its bake; or PromoteOnEvidence: every gate must be shown kept as well.
+	PromoteOn Policy `json:"promoteOn,omitempty"`
 	// ScrapeInterval is the time between two looks.
 	ScrapeInterval time.Duration `json:"scrapeInterval"`
 	// MinRequests is the floor of finished canary requests before a step passes.
@@ -96,9 +109,11 @@ func Needed(share, stable int, capacity float64) int {
 	return int(math.Ceil(float64(share)/100*float64(stable)*capacity - 1e-9))
 }
 
-// Complete fills what depends on other fields: the step deadline is the larger
-// of ten bakes and half an hour.
+// Complete fills what was left out: the step deadline is the larger of ten bakes
+// and half an hour, and every policy holds.
 func (p Plan) Complete() Plan {
+	p.OnBlind, p.OnInconclusive = cmp.Or(p.OnBlind, Hold), cmp.Or(p.OnInconclusive, Hold)
+	p.PromoteOn, p.BlindLimit = cmp.Or(p.PromoteOn, PromoteOnBake), cmp.Or(p.BlindLimit, DefaultBlindLimit)
 	if p.StepDeadline == 0 {
 		p.StepDeadline = max(10*p.Bake, minStepDeadline)
 	}
@@ -114,6 +129,8 @@ func (p Plan) Validate() error {
 		return hint.Errorf("--stable what serves now, --canary what is new", "stable and canary are both %q", p.Stable)
 	case len(p.Steps) == 0:
 		return hint.Errorf("--steps 5,25,50,100", "the plan has no steps")
+	case len(p.Gates) == 0:
+		return hint.Errorf("--gate 'errors < 1%' --gate 'ttft p95 < 800ms'", "the plan has no gates: nothing would judge the canary")
 	case p.Bake <= 0 || p.Settle < 0 || p.ScrapeInterval <= 0:
 		return fmt.Errorf("bake %v and scrape interval %v must be positive, settle %v not negative", p.Bake, p.ScrapeInterval, p.Settle)
 	case p.MinRequests < 0 || p.MaxRestarts < 0:
@@ -130,8 +147,36 @@ func (p Plan) Validate() error {
 		}
 		last = step
 	}
-	_, err := p.Expressions()
-	return err
+	if err := p.checkPolicies(); err != nil {
+		return err
+	}
+	return p.checkGates()
+}
+
+// most is the largest share in percent below 100 at which stable still has
+// enough traffic to be compared with.
+const most = 95
+
+func (p Plan) checkGates() error {
+	exprs, err := p.Expressions()
+	if err != nil {
+		return err
+	}
+	for _, e := range exprs {
+		for _, step := range p.Steps {
+			if e.Comparison() && step > most && step < 100 {
+				return hint.Errorf(fmt.Sprintf("steps up to %d, or 100, where limits are frozen from stable's last step", most),
+					"gate %q cannot be judged at %d%%: stable has too little traffic left to compare with", e, step)
+			}
+		}
+	}
+	return nil
+}
+
+// DefaultGates are those of a plan that names none: errors, time to first token
+// and time per output token, against stable.
+func DefaultGates() []string {
+	return []string{"errors < 1.2x stable or < 0.5%", "ttft p95 < 1.5x stable", "tpot p95 < 1.5x stable"}
 }
 
 // Expressions parses the plan's gates.

@@ -123,16 +123,6 @@ type StepResult struct {
 	Took          time.Duration `json:"took"`
 }
 
-// GateResult is what one gate saw in one step.
-type GateResult struct {
-	Gate     string  `json:"gate"`
-	Value    string  `json:"value"` // the canary's observed value, for people
-	Requests uint64  `json:"requests"`
-	Bad      uint64  `json:"bad"`
-	EValue   float64 `json:"eValue"` // evidence for harm in this step
-	Needed   float64 `json:"needed"` // the e-value at which the run goes back, all else equal
-}
-
 // Decision is one line of the record's history.
 type Decision struct {
 	At    time.Time `json:"at"`

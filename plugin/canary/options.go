@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 
-	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 	"github.com/kubectl-infer/kubectl-infer/pkg/kube"
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
 	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
@@ -29,16 +29,23 @@ type planFlags struct {
 	plan  rollout.Plan
 	steps string
 	metricsFlags
+	set *pflag.FlagSet
 }
 
 func (f *planFlags) add(cmd *cobra.Command) {
 	set := cmd.Flags()
+	f.set = set
 	p := &f.plan
 	set.StringVar(&p.Stable, "stable", "", "InferencePool that serves now")
 	set.StringVar(&p.Canary, "canary", "", "InferencePool to move traffic to")
 	set.StringVar(&f.steps, "steps", "5,25,50,100", "canary shares in percent, rising; 25:approve waits there for canary promote")
-	set.StringArrayVar(&p.Gates, "gate", nil, "what every step must keep, such as 'errors < 1%' or 'ttft p95 < 800ms'; repeatable")
+	set.StringArrayVar(&p.Gates, "gate", nil, "what every step must keep, such as 'errors < 1%' or 'ttft p95 < 1.5x stable'; repeatable (default "+quoted(rollout.DefaultGates())+")")
 	set.DurationVar(&p.Bake, "bake", rollout.DefaultBake, "how long each step is watched; only scraped time counts")
+	set.DurationVar(&p.Calibrate, "calibrate", 0, "how long stable is watched before the first raise (default as long as a bake)")
+	set.StringVar((*string)(&p.PromoteOn), "promote-on", string(rollout.PromoteOnBake), "when a step passes: bake, if no gate shows harm at its end; or evidence, if every gate is shown kept too")
+	set.StringVar((*string)(&p.OnInconclusive), "on-inconclusive", string(rollout.Hold), "at the deadline of a step that cannot be judged: hold (exit code 11), or rollback")
+	set.StringVar((*string)(&p.OnBlind), "on-blind", string(rollout.Hold), "when metrics cannot be read for longer than --blind-limit: hold, or rollback")
+	set.DurationVar(&p.BlindLimit, "blind-limit", rollout.DefaultBlindLimit, "how long metrics may be missing before --on-blind=rollback goes back")
 	set.DurationVar(&p.Settle, "settle", rollout.DefaultSettle, "what is discarded after every move")
 	set.DurationVar(&p.StepDeadline, "step-deadline", 0, "when a step that cannot be judged ends with exit code 11 (default the larger of 10 bakes and 30m)")
 	set.DurationVar(&p.ScrapeInterval, "scrape-interval", rollout.DefaultScrapeInterval, "time between two looks at the metrics")
@@ -49,6 +56,10 @@ func (f *planFlags) add(cmd *cobra.Command) {
 	f.metricsFlags.add(set)
 	set.StringVar(&p.Rule, "rule", "", "name or index of the route's rule, when several hold both pools")
 	set.BoolVar(&p.AddBackend, "add-backend", false, "insert the canary at weight 0 when the rule does not list it")
+}
+
+func quoted(texts []string) string {
+	return "'" + strings.Join(texts, "', '") + "'"
 }
 
 // complete makes the plan of what was typed.
@@ -66,7 +77,10 @@ func (f *planFlags) complete(list []object, namespace string) (rollout.Plan, err
 		plan.Also = append(plan.Also, o.String())
 	}
 	if len(plan.Gates) == 0 {
-		return rollout.Plan{}, exit.With(exit.Usage, hint.Errorf("--gate 'errors < 1%' --gate 'ttft p95 < 800ms'", "no gate given: nothing would judge the canary"))
+		plan.Gates = rollout.DefaultGates()
+	}
+	if !f.set.Changed("calibrate") {
+		plan.Calibrate = plan.Bake
 	}
 	if err := plan.Validate(); err != nil {
 		return rollout.Plan{}, exit.With(exit.Usage, err)

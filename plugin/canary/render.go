@@ -104,10 +104,14 @@ func (r *reporter) Looked(s rollout.State, sample rollout.Sample) {
 		}
 	}
 	now := r.now()
-	if (s.Phase != rollout.Baking && s.Phase != rollout.Waiting) || now.Sub(r.last) < lookEvery {
+	if s.Phase == rollout.Settling || s.Phase == rollout.Ready && s.Watch.Lacking == "" || now.Sub(r.last) < lookEvery {
 		return
 	}
 	r.last = now
+	if s.Phase == rollout.Ready {
+		r.line("calibrate", "stable alone: "+s.Watch.Lacking)
+		return
+	}
 	row := s.Watch.Step
 	text := fmt.Sprintf("%v of %v; canary got %d of %d requests (%.1f%%)", s.Watch.Baked.Round(time.Second), s.Plan.Bake,
 		row.CanaryStarted, row.CanaryStarted+row.StableStarted, row.Seen)

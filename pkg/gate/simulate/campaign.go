@@ -23,7 +23,7 @@ type Tally struct {
 // Run makes runs with the seeds from, from+1, … and adds them up.
 func (c Case) Run(from uint64, runs int) (Tally, error) {
 	t := Tally{Alarm: map[string]int{}, Need: map[string][]int{}, Gates: map[string]int{}}
-	var limits []gate.Bound
+	var limits []gate.Expr
 	if c.Shape.AtLimit {
 		limits = Limits(c.Shape, c.Plan)
 		if c.Only > 0 {
@@ -104,7 +104,7 @@ func (t Tally) PhiQuantile(q float64) float64 {
 
 // Limits are absolute gates that a healthy fleet of this shape meets exactly: its
 // own p95s and its own rate of errors over a long time.
-func Limits(shape Shape, plan Plan) []gate.Bound {
+func Limits(shape Shape, plan Plan) []gate.Expr {
 	f := newFleet(shape, 0xa11)
 	f.weight = float64(shape.Canary) / float64(shape.Canary+shape.Stable)
 	var windows [][]sample
@@ -116,13 +116,9 @@ func Limits(shape Shape, plan Plan) []gate.Bound {
 			failed, all = failed+s.failed, all+s.failed+s.finished
 		}
 	}
-	latency := func(m gate.Metric) gate.Bound {
-		edge := quantile(windows, m, 0.95)
-		e := gate.Expr{Metric: m, Quantile: 0.95, Limit: edge}
-		return gate.Bound{Expr: e, HarmEdge: edge, PromoteEdge: edge, P0: e.P0()}
+	latency := func(m gate.Metric) gate.Expr {
+		return gate.Expr{Metric: m, Quantile: 0.95, Limit: quantile(windows, m, 0.95)}
 	}
 	rate := max(float64(failed)/float64(all), 1e-4)
-	return []gate.Bound{
-		{Expr: gate.Expr{Metric: gate.Errors, Limit: rate}, P0: rate}, latency(gate.TTFT), latency(gate.TPOT),
-	}
+	return []gate.Expr{{Metric: gate.Errors, Limit: rate}, latency(gate.TTFT), latency(gate.TPOT)}
 }

@@ -15,7 +15,11 @@ type Case struct {
 func HealthyCases() []Case {
 	var cases []Case
 	for _, s := range Shapes() {
-		cases = append(cases, Case{Name: s.Name, Shape: s, Plan: DefaultPlan()})
+		plan := DefaultPlan()
+		if s.AtLimit { // the fleet meets its limits while both arms share the load
+			plan.Weights = []float64{0.10, 0.20, 0.35, 0.50}
+		}
+		cases = append(cases, Case{Name: s.Name, Shape: s, Plan: plan})
 	}
 	return cases
 }

@@ -6,34 +6,27 @@ import (
 	"github.com/kubectl-infer/kubectl-infer/pkg/gate"
 )
 
-// count is what a gate sees of one pod in one window.
-func count(s sample, b gate.Bound) gate.Counts {
-	return countAt(s, b.Expr.Metric, b.HarmEdge)
-}
-
-func countAt(s sample, m gate.Metric, edge float64) gate.Counts {
-	values := s.ttft
-	switch m {
-	case gate.Errors:
-		return gate.Counts{Requests: uint64(s.finished + s.failed), Bad: uint64(s.failed)}
-	case gate.TPOT:
-		values = s.tpot
+// row is what a picker of these pods would export of one gate for one window.
+func row(pods []sample, m gate.Metric, edges []float64) []uint64 {
+	if m == gate.Errors {
+		out := make([]uint64, 2)
+		for _, s := range pods {
+			out[0], out[1] = out[0]+uint64(s.finished), out[1]+uint64(s.failed)
+		}
+		return out
 	}
-	c := gate.Counts{Requests: uint64(len(values))}
-	for _, v := range values {
-		if float64(v) > edge {
-			c.Bad++
+	out := make([]uint64, len(edges)+1)
+	for _, s := range pods {
+		values := s.ttft
+		if m == gate.TPOT {
+			values = s.tpot
+		}
+		for _, v := range values {
+			at, _ := slices.BinarySearch(edges, float64(v)) // the first edge at or above v
+			out[at]++
 		}
 	}
-	return c
-}
-
-func sum(pods []sample, b gate.Bound) gate.Counts {
-	var all gate.Counts
-	for _, s := range pods {
-		all = all.Plus(count(s, b))
-	}
-	return all
+	return out
 }
 
 // quantile of all requests in the windows, in seconds; 0 without any.
@@ -53,15 +46,4 @@ func quantile(windows [][]sample, m gate.Metric, q float64) float64 {
 	}
 	slices.Sort(all)
 	return float64(all[min(int(q*float64(len(all))), len(all)-1)])
-}
-
-// podCounts are the windows as StepPhi takes them.
-func podCounts(windows [][]sample, m gate.Metric, edge float64) [][]gate.Counts {
-	out := make([][]gate.Counts, len(windows))
-	for t, pods := range windows {
-		for _, s := range pods {
-			out[t] = append(out[t], countAt(s, m, edge))
-		}
-	}
-	return out
 }

@@ -22,7 +22,7 @@ type peer struct {
 	shared   bool // one counter, and silence is a miss
 
 	waited time.Duration
-	window []sample
+	window [][]uint64 // by gate
 	misses map[int]int
 }
 
@@ -39,20 +39,28 @@ func newPeers() []*peer {
 	return peers
 }
 
-// look takes one scrape of the canary and reports whether the peer rolls back.
-func (p *peer) look(scrape time.Duration, canary []sample, bounds []gate.Bound) bool {
-	p.window = append(p.window, canary...)
+// look takes one scrape of the canary, a row by gate, and reports whether the peer
+// rolls back.
+func (p *peer) look(scrape time.Duration, canary [][]uint64, bounds []gate.Bound, edges [][]float64) bool {
+	window := make([][]uint64, len(canary))
+	for g, row := range canary {
+		if p.window != nil {
+			window[g] = gate.AddRow(p.window[g], row)
+		} else {
+			window[g] = gate.AddRow(nil, row)
+		}
+	}
+	p.window = window
 	if p.waited += scrape; p.waited < p.interval {
 		return false
 	}
-	window := p.window
 	p.waited, p.window = 0, nil
 	for g, b := range bounds {
 		allowed := b.P0
 		if b.Expr.Metric == gate.Errors && b.Expr.Comparison() {
 			allowed = 0.01
 		}
-		c := sum(window, b)
+		c := b.Count(window[g], edges[g])
 		if missed := c.Fraction() > allowed || p.shared && c.Requests == 0; !missed {
 			continue
 		}

@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/evidence/edges"
@@ -35,14 +36,11 @@ const (
 func DefaultPlan() Plan {
 	return Plan{
 		Gates:   []string{"errors < 1.2x stable or < 0.5%", "ttft p95 < 1.5x stable", "tpot p95 < 1.5x stable"},
-		Weights: []float64{0.10, 0.20, 0.35, 0.50}, Bake: 2 * time.Minute, Deadline: 10 * time.Minute,
+		Weights: []float64{0.10, 0.25, 0.50, 1}, Bake: 2 * time.Minute, Deadline: 10 * time.Minute,
 		Calibration: 5 * time.Minute, Scrape: 2 * time.Second, Settle: 10 * time.Second,
 		MinRequests: gate.DefaultFloor, Alpha: 0.01, Phi: PhiEstimated,
 	}
 }
-
-// history is how many of stable's latest windows φ and quantiles are taken from.
-const history = 450
 
 // Run is what became of one rollout.
 type Run struct {
@@ -58,36 +56,47 @@ type Run struct {
 const Ours = "kubectl-infer"
 
 type rollout struct {
-	plan    Plan
-	fleet   *fleet
-	bounds  []gate.Bound // of the plan
-	board   *gate.Board
-	peers   []*peer
-	stable  [][]sample // stable's windows so far, the latest last
-	lives   [2]gate.Life
-	harming bool
-	run     Run
+	plan     Plan
+	fleet    *fleet
+	exprs    []gate.Expr
+	edges    [][]float64 // by gate
+	board    *gate.Board
+	peers    []*peer
+	baseline []gate.Baseline // by gate: what stable showed lately
+	lives    [2]gate.Life
+	harming  bool
+	run      Run
 }
 
-// Rollout simulates one run. limits are those of a shape AtLimit, else nil.
-func Rollout(shape Shape, plan Plan, harm Harm, limits []gate.Bound, seed uint64) (Run, error) {
-	r := rollout{plan: plan, fleet: newFleet(shape, seed), bounds: limits, peers: newPeers()}
+// Rollout simulates one run. limits are the gates of a shape AtLimit; nil for
+// those of the plan.
+func Rollout(shape Shape, plan Plan, harm Harm, limits []gate.Expr, seed uint64) (Run, error) {
+	r := rollout{plan: plan, fleet: newFleet(shape, seed), exprs: limits, peers: newPeers()}
 	r.run.Judged = map[string]int{}
-	if limits == nil {
-		bounds, err := planned(plan)
+	for _, text := range plan.Gates {
+		if limits != nil {
+			break
+		}
+		e, err := gate.Parse(text)
 		if err != nil {
 			return Run{}, err
 		}
-		r.bounds = bounds
+		r.exprs = append(r.exprs, e)
 	}
-	board, err := gate.NewBoard(r.bounds, len(plan.Weights), plan.Alpha)
+	planned := make([]gate.Bound, len(r.exprs))
+	for g, e := range r.exprs {
+		planned[g] = gate.Bound{Expr: e, P0: e.P0()}
+		r.edges = append(r.edges, exported(e))
+	}
+	r.baseline = make([]gate.Baseline, len(r.exprs))
+	board, err := gate.NewBoard(planned, len(plan.Weights), plan.Alpha)
 	if err != nil {
 		return Run{}, fmt.Errorf("simulate rollout: %w", err)
 	}
 	r.board = board
 	r.serve(plan.Settle)
 	for range int(plan.Calibration / plan.Scrape) {
-		r.remember(r.fleet.window(plan.Scrape))
+		r.remember(r.fleet.window(plan.Scrape)[:shape.Stable])
 	}
 	for step, weight := range plan.Weights {
 		r.fleet.weight, r.harming = weight, harm != Harm{} && step >= harm.From
@@ -104,19 +113,17 @@ func Rollout(shape Shape, plan Plan, harm Harm, limits []gate.Bound, seed uint64
 	return r.run, nil
 }
 
-func planned(plan Plan) ([]gate.Bound, error) {
-	var bounds []gate.Bound
-	for _, text := range plan.Gates {
-		e, err := gate.Parse(text)
-		if err != nil {
-			return nil, err
-		}
-		bounds = append(bounds, gate.Bound{Expr: e, P0: e.P0()})
-		if e.Metric == gate.Errors && e.Comparison() {
-			bounds[len(bounds)-1].P0 = 0
-		}
+// exported are the bucket edges a gate is read with: our picker's, and a limit
+// of its own among them.
+func exported(e gate.Expr) []float64 {
+	if e.Metric == gate.Errors {
+		return nil
 	}
-	return bounds, nil
+	list := edges.Latency()
+	if at, known := slices.BinarySearch(list, e.Limit); !known && !e.Comparison() {
+		list = slices.Insert(list, at, e.Limit)
+	}
+	return list
 }
 
 // serve lets traffic go by unseen.
@@ -126,15 +133,25 @@ func (r *rollout) serve(d time.Duration) {
 	}
 }
 
-func (r *rollout) remember(pods []sample) {
-	r.stable = append(r.stable, pods[:r.fleet.shape.Stable])
-	if len(r.stable) > history {
-		r.stable = r.stable[1:]
+// remember adds a window of stable's and returns its rows.
+func (r *rollout) remember(stable []sample) [][]uint64 {
+	rows := r.rows(stable)
+	for g, row := range rows {
+		r.baseline[g] = r.baseline[g].Add(row)
 	}
+	return rows
+}
+
+func (r *rollout) rows(pods []sample) [][]uint64 {
+	rows := make([][]uint64, len(r.exprs))
+	for g, e := range r.exprs {
+		rows[g] = row(pods, e.Metric, r.edges[g])
+	}
+	return rows
 }
 
 func (r *rollout) step(i int) error {
-	bounds, err := r.rebind()
+	bounds, err := r.fix(i)
 	if err != nil {
 		return err
 	}
@@ -159,24 +176,16 @@ func (r *rollout) step(i int) error {
 	return nil
 }
 
-// rebind fixes edges and φ for a step, from stable's windows before it.
-func (r *rollout) rebind() ([]gate.Bound, error) {
-	bounds := make([]gate.Bound, len(r.bounds))
-	for g, b := range r.bounds {
-		e := b.Expr
-		at := b.HarmEdge
-		if e.Metric != gate.Errors && at == 0 {
-			at = quantile(r.stable, e.Metric, e.Quantile)
-			bound, err := e.BindStable(at, edges.Latency())
-			if err != nil {
-				return nil, fmt.Errorf("simulate rollout: %w", err)
-			}
-			b = bound
+// fix takes edges and φ for a step from stable's windows before it.
+func (r *rollout) fix(step int) ([]gate.Bound, error) {
+	bounds := make([]gate.Bound, len(r.exprs))
+	for g, e := range r.exprs {
+		b, err := r.baseline[g].Fix(e, r.edges[g], r.plan.Weights[step] == 1)
+		if err != nil {
+			return nil, fmt.Errorf("simulate rollout: %w", err)
 		}
-		b.Phi = 1
-		if r.plan.Phi == PhiEstimated {
-			// At stable's own quantile, where there is something to count.
-			b.Phi = gate.StepPhi(podCounts(r.stable, e.Metric, at)).Upper
+		if r.plan.Phi == PhiOne {
+			b.Phi = 1
 		}
 		r.run.Phi = append(r.run.Phi, b.Phi)
 		bounds[g] = b
@@ -187,16 +196,18 @@ func (r *rollout) rebind() ([]gate.Bound, error) {
 // look gives one scrape window to every judge.
 func (r *rollout) look(step int, bounds []gate.Bound, seen []uint64) error {
 	pods := r.fleet.window(r.plan.Scrape)
-	r.remember(pods)
 	n := r.fleet.shape.Stable
+	stable, canary := r.remember(pods[:n]), r.rows(pods[n:])
 	r.run.Looks++
 	if r.harming {
-		r.run.Requests += int(sum(pods[n:], gate.Bound{Expr: gate.Expr{Metric: gate.TTFT}}).Requests)
+		for _, s := range pods[n:] {
+			r.run.Requests += len(s.ttft)
+		}
 	}
 	for g, b := range bounds {
-		c := sum(pods[n:], b)
+		c := b.Count(canary[g], r.edges[g])
 		seen[g] += c.Requests
-		if err := r.board.Update(g, c, sum(pods[:n], b)); err != nil {
+		if err := r.board.Update(g, c, b.Count(stable[g], r.edges[g])); err != nil {
 			return fmt.Errorf("simulate rollout: %w", err)
 		}
 	}
@@ -208,7 +219,7 @@ func (r *rollout) look(step int, bounds []gate.Bound, seen []uint64) error {
 		}
 	}
 	for _, p := range r.peers {
-		if _, known := r.run.Judged[p.name]; !known && p.look(r.plan.Scrape, pods[n:], bounds) {
+		if _, known := r.run.Judged[p.name]; !known && p.look(r.plan.Scrape, canary, bounds, r.edges) {
 			r.run.Judged[p.name] = r.run.Requests
 		}
 	}

@@ -4,7 +4,7 @@ import "time"
 
 // Shapes are the kinds of traffic of the A/A proof.
 func Shapes() []Shape {
-	base := Shape{Rate: 8, Stable: 3, Canary: 2, Errors: 0.004}
+	base := Shape{Rate: 8, Stable: 3, Canary: 3, Errors: 0.004}
 	with := func(name string, change func(*Shape)) Shape {
 		s := base
 		s.Name = name

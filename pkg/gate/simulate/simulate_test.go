@@ -24,7 +24,7 @@ func shape(t *testing.T, name string) Shape {
 }
 
 // rolledBack counts, by judge, the runs that were rolled back.
-func rolledBack(t *testing.T, s Shape, plan Plan, harm Harm, limits []gate.Bound, runs int) map[string]int {
+func rolledBack(t *testing.T, s Shape, plan Plan, harm Harm, limits []gate.Expr, runs int) map[string]int {
 	t.Helper()
 	sum := map[string]int{}
 	for seed := range runs {
@@ -42,6 +42,7 @@ func rolledBack(t *testing.T, s Shape, plan Plan, harm Harm, limits []gate.Bound
 func TestHealthyCanariesAtTheirLimitsStay(t *testing.T) {
 	t.Parallel()
 	s, plan := shape(t, "at the limit, fleet stalls, bursts, clumped errors"), DefaultPlan()
+	plan.Weights = []float64{0.10, 0.20, 0.35, 0.50}
 	limits := Limits(s, plan)
 	const runs = 8
 	with := rolledBack(t, s, plan, Harm{}, limits, runs)
@@ -100,26 +101,26 @@ func TestTheSameSeedGivesTheSameRun(t *testing.T) {
 func TestPeersCountMissesAsTheyDo(t *testing.T) {
 	t.Parallel()
 	bound := gate.Bound{Expr: gate.Expr{Metric: gate.TTFT, Quantile: 0.95, Limit: 1}, HarmEdge: 1, P0: 0.05}
-	good, bad, silent := sample{ttft: []float32{0.5}}, sample{ttft: []float32{2}}, sample{}
+	good, bad, silent := []uint64{1, 0}, []uint64{0, 1}, []uint64{0, 0}
 	tests := map[string]struct {
 		peer  int
-		check []sample // one for each interval
-		want  int      // the check that rolls back, from 1; 0 is none
+		check [][]uint64 // one for each interval
+		want  int        // the check that rolls back, from 1; 0 is none
 	}{
-		"Argo with failureLimit 0 goes at the first miss":          {0, []sample{good, bad}, 2},
-		"Argo with failureLimit 3 tolerates three":                 {1, []sample{bad, bad, bad, good, good}, 0},
-		"Argo with failureLimit 3 goes at the fourth":              {1, []sample{bad, bad, good, bad, good, bad}, 6},
-		"Argo does not miss where there is nothing to measure":     {0, []sample{silent, silent}, 0},
-		"Flagger goes at its threshold, good checks do not help":   {2, []sample{bad, good, bad, bad, good, bad, bad}, 7},
-		"Flagger counts a metric without values":                   {2, []sample{silent, silent, silent, silent, silent}, 5},
-		"Flagger with a higher threshold waits for so many misses": {3, []sample{bad, bad, bad, bad, bad, bad}, 0},
+		"Argo with failureLimit 0 goes at the first miss":          {0, [][]uint64{good, bad}, 2},
+		"Argo with failureLimit 3 tolerates three":                 {1, [][]uint64{bad, bad, bad, good, good}, 0},
+		"Argo with failureLimit 3 goes at the fourth":              {1, [][]uint64{bad, bad, good, bad, good, bad}, 6},
+		"Argo does not miss where there is nothing to measure":     {0, [][]uint64{silent, silent}, 0},
+		"Flagger goes at its threshold, good checks do not help":   {2, [][]uint64{bad, good, bad, bad, good, bad, bad}, 7},
+		"Flagger counts a metric without values":                   {2, [][]uint64{silent, silent, silent, silent, silent}, 5},
+		"Flagger with a higher threshold waits for so many misses": {3, [][]uint64{bad, bad, bad, bad, bad, bad}, 0},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p, at := newPeers()[tt.peer], 0
 			for i, s := range tt.check {
-				if p.look(p.interval, []sample{s}, []gate.Bound{bound}) && at == 0 {
+				if p.look(p.interval, [][]uint64{s}, []gate.Bound{bound}, [][]float64{{1}}) && at == 0 {
 					at = i + 1
 				}
 			}
