@@ -34,7 +34,10 @@ type chain struct {
 	AccessLog       string
 	Routers         []netip.AddrPort // replicas of the body router
 	RouterTLS       bool
+	TLSContext      string // fields of Envoy's common_tls_context, each after a comma
 	RouterMode      string
+	// OneRequestPerConnection opens one to the body router for each request.
+	OneRequestPerConnection bool
 	// Endpoints is a file that Envoy follows and that lists the replicas of the
 	// body router instead of Routers; empty: none.
 	Endpoints  string
@@ -107,14 +110,12 @@ static_resources:
               "@type": type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor
               grpc_service:
                 envoy_grpc: {cluster_name: body-router}
-{{- if .Endpoints}}
                 retry_policy:
                   retry_on: connect-failure,refused-stream,reset
                   num_retries: 3
                   retry_host_predicate:
                   - {name: previous, typed_config: {"@type": type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate}}
                   host_selection_retry_max_attempts: 3
-{{- end}}
               processing_mode: {{processing .RouterMode false}}
               message_timeout: 10s
               failure_mode_allow: false
@@ -133,10 +134,11 @@ static_resources:
   - name: body-router
     type: {{if .Endpoints}}EDS{{else}}STATIC{{end}}
     connect_timeout: 2s
+    circuit_breakers: {thresholds: [{max_requests: 40000, max_pending_requests: 40000, max_retries: 1000}]}
     per_connection_buffer_limit_bytes: 20971520
-    typed_extension_protocol_options: {{template "h2"}}
+    typed_extension_protocol_options: {{if .OneRequestPerConnection}}{{template "h2once"}}{{else}}{{template "h2"}}{{end}}
 {{- if .RouterTLS}}
-    transport_socket: {name: tls, typed_config: {"@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext, common_tls_context: {alpn_protocols: [h2]}}}
+    transport_socket: {name: tls, typed_config: {"@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext, common_tls_context: {alpn_protocols: [h2]{{.TLSContext}}}}}
 {{- end}}
 {{- if .Endpoints}}
     eds_cluster_config: {eds_config: {resource_api_version: V3, path_config_source: {path: {{.Endpoints}}}}}
@@ -165,6 +167,7 @@ static_resources:
     connect_timeout: 2s
     original_dst_lb_config: {use_http_header: true, http_header_name: x-gateway-destination-endpoint}
 {{- end}}
+{{define "h2once"}}{envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {"@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, common_http_protocol_options: {max_requests_per_connection: 1}, explicit_http_config: {http2_protocol_options: {}}}}{{end}}
 {{define "h2"}}{envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {"@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, explicit_http_config: {http2_protocol_options: {}}}}{{end}}
 `
 

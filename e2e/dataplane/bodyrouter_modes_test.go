@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -62,10 +63,43 @@ func wantWhole(t *testing.T, g *proxied, body []byte, contentType, model string)
 }
 
 // An upgrade has no end to wait for: the body router answers it at its headers.
-// With BUFFERED, Envoy 1.40 itself never lets an upgrade pass (envoyproxy/envoy
-// issue 47081), whatever it is answered.
 func TestAnUpgradePassesInFullDuplex(t *testing.T) {
 	t.Parallel()
+	g, _ := upgrading(t, modeFullDuplex)
+	conn := g.upgrade()
+	defer conn.Close()
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusSwitchingProtocols || response.Header.Get("X-Saw") != `""` {
+		t.Errorf("got %s, the server saw %s", response.Status, response.Header.Get("X-Saw"))
+	}
+}
+
+// With BUFFERED, Envoy 1.40 itself never lets an upgrade pass (envoyproxy/envoy
+// issue 47081), whatever it is answered. What we owe is an answer at the headers,
+// without waiting for a body, and nothing kept once the client gives up.
+func TestAnUpgradeInBufferedModeIsAnsweredAndLeavesNothing(t *testing.T) {
+	t.Parallel()
+	g, router := upgrading(t, modeBuffered)
+	const sent = "http.gateway.ext_proc.stream_msgs_received"
+	conn := g.upgrade()
+	eventually(t, "the upgrade is answered", func() bool { return strings.Contains(g.page("/stats?filter="+sent), sent+": 1\n") })
+	_ = conn.Close()
+	eventually(t, "the client's end frees everything", func() bool {
+		return router.metric(t, "streams") == 0 && router.metric(t, `requests_total{model="",outcome="upgrade"}`) == 1
+	})
+	if held := router.metric(t, "body_bytes_reserved"); held != 0 {
+		t.Errorf("%v bytes stay reserved", held)
+	}
+}
+
+// upgrading is a chain before a server that switches protocols, and says which
+// model it was asked for.
+func upgrading(t *testing.T, mode string) (*proxied, *routerProcess) {
+	t.Helper()
 	l := listen(t)
 	t.Cleanup(func() { l.Close() })
 	go func() {
@@ -80,24 +114,47 @@ func TestAnUpgradePassesInFullDuplex(t *testing.T) {
 			_ = conn.Close()
 		}
 	}()
-	g := startChain(t, chain{
-		Routers: addresses(startBodyRouter(t, false)), RouterMode: modeFullDuplex,
+	router := startChild(t)
+	return startChain(t, chain{
+		Routers: addresses(router.address), RouterMode: mode,
 		Models: []modelRoute{{"secret", freeAddress(t)}, {"", addressOf(l)}},
-	})
+	}), router
+}
+
+// upgrade asks to switch protocols, with a model of its own.
+func (g *proxied) upgrade() net.Conn {
+	g.t.Helper()
 	conn, err := net.Dial("tcp", g.chain.Listener.String())
 	if err != nil {
-		t.Fatal(err)
+		g.t.Fatal(err)
 	}
-	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
 	fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX-Gateway-Model-Name: secret\r\n\r\n")
-	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusSwitchingProtocols || response.Header.Get("X-Saw") != `""` {
-		t.Errorf("got %s, the server saw %s", response.Status, response.Header.Get("X-Saw"))
+	return conn
+}
+
+// On a new connection Envoy does not know the limit yet: streams above it are
+// refused, and asked again.
+func TestMoreRequestsThanStreamsWaitTheirTurn(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{modeBuffered, modeFullDuplex} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			u := startUpstream(t)
+			g := startChain(t, chain{
+				Routers: addresses(startChild(t, "--max-streams=2").address), RouterMode: mode, Models: []modelRoute{{"qwen", u.address}},
+			})
+			var group sync.WaitGroup
+			for range 40 {
+				group.Go(func() {
+					got, err := g.send(g.request(http.MethodPost, "application/json", strings.NewReader(chat)))
+					if err != nil || got.code != http.StatusOK {
+						t.Errorf("got %d, %v", got.code, err)
+					}
+				})
+			}
+			group.Wait()
+		})
 	}
 }
 

@@ -26,8 +26,10 @@ type Options struct {
 	// SecureServing is TLS on GRPCPort.
 	SecureServing bool
 	// CertPath is a folder with tls.crt and tls.key, read again when they
-	// change. When it is empty, TLS uses a certificate made at start.
-	CertPath string
+	// change. When it is empty, TLS uses a certificate made at start, if
+	// SelfSigned lets it.
+	CertPath   string
+	SelfSigned bool
 	// ClientCAFile is a PEM file, read again when it changes. When it is set,
 	// clients on GRPCPort must show a certificate of one of its authorities.
 	ClientCAFile string
@@ -52,8 +54,8 @@ type Options struct {
 func DefaultOptions(bindAddress string, grpcPort, healthPort int) Options {
 	return Options{
 		BindAddress: bindAddress, GRPCPort: grpcPort, HealthPort: healthPort, MetricsPort: 9090,
-		SecureServing: true,
-		MaxBodyBytes:  20 * mib, BodyBudgetBytes: 1024 * mib, MaxStreams: 10_000,
+		SecureServing: true, SelfSigned: true, // as the reference, whose charts name no certificate
+		MaxBodyBytes: 20 * mib, BodyBudgetBytes: 1024 * mib, MaxStreams: 10_000,
 		BodyTimeout: time.Minute, BodyIdleTimeout: 10 * time.Second,
 		DrainWindow: 5 * time.Second, DrainTimeout: 20 * time.Second,
 	}
@@ -66,7 +68,8 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.IntVar(&o.HealthPort, "grpc-health-port", o.HealthPort, "port of the plain-text gRPC health service")
 	fs.IntVar(&o.MetricsPort, "metrics-port", o.MetricsPort, "port of the metrics page")
 	fs.BoolVar(&o.SecureServing, "secure-serving", o.SecureServing, "serve ext_proc over TLS")
-	fs.StringVar(&o.CertPath, "cert-path", o.CertPath, "folder with tls.crt and tls.key (default: a certificate made at start)")
+	fs.StringVar(&o.CertPath, "cert-path", o.CertPath, "folder with tls.crt and tls.key, read again when they change (default: see --self-signed)")
+	fs.BoolVar(&o.SelfSigned, "self-signed", o.SelfSigned, "without --cert-path, serve a certificate made at start, which no gateway can verify; false: refuse to start")
 	fs.StringVar(&o.ClientCAFile, "client-ca-file", o.ClientCAFile, "PEM file of authorities; clients must show a certificate of one (default: any client)")
 	fs.StringVar(&o.TLSMinVersion, "tls-min-version", o.TLSMinVersion, "lowest TLS version, 1.2 or 1.3 (default: 1.3 with --cert-path, else 1.2, which is all that Envoy offers unasked)")
 	fs.Int64Var(&o.MaxBodyBytes, "max-body-bytes", o.MaxBodyBytes, "largest request body; 413 above")
@@ -126,6 +129,8 @@ func (o *Options) Validate() error {
 		return fmt.Errorf("--max-streams 0: no request could be served")
 	case o.DrainWindow < 0 || o.DrainTimeout < 0:
 		return fmt.Errorf("--drain-window %v, --drain-timeout %v: negative", o.DrainWindow, o.DrainTimeout)
+	case o.SecureServing && o.CertPath == "" && !o.SelfSigned:
+		return hint.Errorf("name a folder with tls.crt and tls.key in --cert-path", "--self-signed=false: there is no certificate to serve")
 	case o.CertPath != "" && !o.SecureServing:
 		return hint.Errorf("drop one of them", "--cert-path %s: unused with --secure-serving=false", o.CertPath)
 	case o.ClientCAFile != "" && !o.SecureServing:

@@ -191,6 +191,32 @@ func TestDrainClosesWhatOwesNothingAndAnswersTheRest(t *testing.T) {
 	}
 }
 
+func TestConcurrentStreamsAreLimited(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(o *extproc.Options) { o.MaxStreams = 2 })
+	var open []extprocv3.ExternalProcessor_ProcessClient
+	for range 2 {
+		stream := s.dial(t)
+		send(t, stream, buffered(headers(false)))
+		hear(t, stream, 1) // the connection knows its limit now
+		open = append(open, stream)
+	}
+	waits, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := extprocv3.NewExternalProcessorClient(s.conn).Process(waits); status.Code(err) != codes.DeadlineExceeded {
+		t.Errorf("a third stream: %v", err)
+	}
+	send(t, open[0], body("y", true))
+	hear(t, open[0], 1)
+	if err := open[0].CloseSend(); err != nil {
+		t.Fatal(err)
+	}
+	ends(t, open[0])
+	third := s.dial(t)
+	send(t, third, buffered(headers(true)))
+	hear(t, third, 1)
+}
+
 func TestDrainEndsAtItsDeadline(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(o *extproc.Options) { o.DrainTimeout = 20 * time.Millisecond })

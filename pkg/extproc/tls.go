@@ -95,23 +95,23 @@ func keyPair(cert, key string) *followed[*tls.Certificate] {
 	}}
 }
 
-// followed is what files hold, read again when one of them has a new time. What
-// does not load, such as files half written, leaves the last good value.
+// followed is what files hold, read again when one of them is another file or has
+// a new time. What does not load, such as files half written, leaves the last good
+// value.
 type followed[T any] struct {
 	files []string
 	load  func() (T, error)
 
-	mu     sync.Mutex
-	loaded bool
-	times  []time.Time
-	value  T
+	mu    sync.Mutex
+	seen  []os.FileInfo // of the value; nil before there is one
+	value T
 }
 
 func (f *followed[T]) get() (T, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	times, err := f.changed()
-	if err == nil && times == nil {
+	now, err := f.changed()
+	if err == nil && now == nil {
 		return f.value, nil
 	}
 	var value T
@@ -120,28 +120,27 @@ func (f *followed[T]) get() (T, error) {
 	}
 	switch {
 	case err == nil:
-		f.value, f.times, f.loaded = value, times, true
-	case f.loaded:
+		f.value, f.seen = value, now
+	case f.seen != nil:
 		err = nil
 	}
 	return f.value, err
 }
 
-// changed returns the files' times, nil when they are those of the value.
-func (f *followed[T]) changed() ([]time.Time, error) {
-	times, same := make([]time.Time, len(f.files)), f.loaded
+// changed looks at the files; nil when they are those of the value.
+func (f *followed[T]) changed() ([]os.FileInfo, error) {
+	now, same := make([]os.FileInfo, len(f.files)), f.seen != nil
 	for i, file := range f.files {
-		info, err := os.Stat(file)
-		if err != nil {
+		var err error
+		if now[i], err = os.Stat(file); err != nil {
 			return nil, err
 		}
-		times[i] = info.ModTime()
-		same = same && times[i].Equal(f.times[i])
+		same = same && os.SameFile(now[i], f.seen[i]) && now[i].ModTime().Equal(f.seen[i].ModTime())
 	}
 	if same {
 		return nil, nil
 	}
-	return times, nil
+	return now, nil
 }
 
 func selfSigned(now time.Time) (tls.Certificate, error) {

@@ -84,6 +84,24 @@ func TestCertificatesFollowTheirFiles(t *testing.T) {
 	}
 }
 
+// Files that are moved in place may have been written at the same time.
+func TestAnotherFileOfTheSameTimeIsRead(t *testing.T) {
+	t.Parallel()
+	folder, next, start := t.TempDir(), t.TempDir(), time.Now()
+	writeCert(t, folder, "first", start)
+	writeCert(t, next, "second", start)
+	s := serve(t, func(o *extproc.Options) { o.SecureServing, o.CertPath = true, folder })
+	for _, file := range []string{"tls.crt", "tls.key"} {
+		if err := os.Rename(filepath.Join(next, file), filepath.Join(folder, file)); err != nil {
+			t.Fatal(err)
+		}
+		presented(t, s) // half of the pair does no harm
+	}
+	if got := presented(t, s); got != "second" {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestWithoutFilesTheCertificateIsSelfSigned(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(o *extproc.Options) { o.SecureServing = true })

@@ -138,6 +138,7 @@ func TestBadArgumentsAreRefused(t *testing.T) {
 		"client authorities not there":   {"--client-ca-file=/nonexistent", "client authorities"},
 		"no streams":                     {"--max-streams=0", "--max-streams"},
 		"a negative drain":               {"--drain-window=-1s", "--drain-window"},
+		"no certificate to serve":        {"--self-signed=false", "no certificate"},
 		"certificates that do not exist": {"--cert-path=/nonexistent", "load certificate"},
 	}
 	for name, tt := range tests {

@@ -124,12 +124,16 @@ func (r *renderer) pickerCluster(p translate.Picker) *clusterv3.Cluster {
 	return c
 }
 
-// unverifiedTLS takes any certificate: ext_proc servers make their own.
+// unverifiedTLS takes any certificate: ext_proc servers make their own. With files
+// they want TLS 1.3, which Envoy does not offer upstreams unasked.
 func (r *renderer) unverifiedTLS() *corev3.TransportSocket {
 	return &corev3.TransportSocket{
 		Name: "envoy.transport_sockets.tls",
 		ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: r.pack(&tlsv3.UpstreamTlsContext{
-			CommonTlsContext: &tlsv3.CommonTlsContext{AlpnProtocols: []string{"h2"}},
+			CommonTlsContext: &tlsv3.CommonTlsContext{
+				AlpnProtocols: []string{"h2"},
+				TlsParams:     &tlsv3.TlsParameters{TlsMaximumProtocolVersion: tlsv3.TlsParameters_TLSv1_3},
+			},
 		})},
 	}
 }
