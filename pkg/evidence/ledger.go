@@ -26,6 +26,7 @@ type process struct {
 	name  string // endpoint and start time; "" before the first page
 	young bool   // its endpoint was first listed after the ledger began
 	moves int    // moves when it was last read, or else first listed
+	odd   int    // pages in a row that contradict the last sound one
 }
 
 // list tells which endpoints there are; others are forgotten.
@@ -54,6 +55,9 @@ var (
 	errFell   = errors.New("a counter fell though the process is the same")
 	errGrowth = errors.New("a counter grew by more than any model server answers")
 )
+
+// patience is how many pages in a row may contradict the one before them.
+const patience = 3
 
 // maxGrowth is more than any arm counts in one window: a page that claims more
 // is broken.
@@ -84,10 +88,14 @@ func (l *ledger) add(id string, born float64, values []float64) ([]float64, erro
 	}
 	p.name, p.moves = name, l.moves
 	if last, known := l.delta.Last(name); known && contradicts(last, values, born) {
+		// The page before is kept: when this one was a slip, what comes next counts
+		// from there. One that stays is taken up, and nothing counted.
+		if p.odd++; p.odd < patience {
+			return nil, errFell
+		}
 		l.delta.Forget(name)
-		l.delta.Observe(name, values)
-		return nil, errFell
 	}
+	p.odd = 0
 	grown, known := l.delta.Observe(name, values)
 	if !known || !seen {
 		return nil, nil
