@@ -18,7 +18,7 @@
 //
 // # The tests
 //
-// All are mixtures of likelihood ratios over seven alternatives with weights
+// All are mixtures of likelihood ratios over five alternatives with weights
 // w_k, and one formula serves all of them. Let ρ be an odds ratio, p0 the
 // boundary of the hypothesis, s the successes among n trials. The likelihood
 // ratio of odds ρ·p0/(1−p0) against p0 is exp T, with
@@ -67,21 +67,22 @@
 //
 // # The grid
 //
-// ρ = 1.35, 1.75, 2.25, 3.25, 5, 10, 40 with weights 1/8, 1/8, 1/4, 1/4, 1/8,
-// 1/16, 1/16; (C) uses the reciprocals. Half of the weight sits where it decides
-// the usual cases: for p0 = 5 %, twice and three times the bad requests are odds
-// ratios of 2.1 and 3.4. 1.35 and 1.75 find a slow creep, and nothing below
-// about a sixth above p0 is ever found, which is meant: a limit is not missed by
-// a hair. 10 and 40 catch a canary that fails outright within a handful of
-// requests. Flat weights, five, six and nine points differ by less than 10 %
-// of the requests. The weights are dyadic, so that a test without data is
-// exactly 1.
+// ρ = 1.4, 1.9, 3, 6, 30 with weights 1/16, 7/16, 5/16, 1/8, 1/16; (C) uses the
+// reciprocals. Three quarters of the weight sit where they decide the usual
+// cases: for p0 = 5 %, twice and three times the bad requests are odds ratios of
+// 2.1 and 3.4, and the runs in which twice as many take longest to see are those
+// that show a little less. 1.4 finds a slow creep, and nothing below about a sixth
+// above p0 is ever found, which is meant: a limit is not missed by a hair. 6
+// and 30 catch a canary that fails outright within a handful of requests. Flat
+// weights and up to nine points take up to 10 % more requests for twice as
+// many bad ones and differ by less for the rest. The weights are dyadic, so that a
+// test without data is exactly 1.
 //
 // Measured with this grid, looks every 10 requests, α = 0.01, canary requests
-// median (90th percentile): at p0 = 5 %, three times 70 (150), twice 240 (560);
-// at p0 = 1 %, three times 380 (790), twice 1,220 (2,760). As one of three gates
-// in a plan of four steps, p0 = 5 %: three times 120 (220), twice 390 (790), and
-// no more after healthy steps. A canary exactly at its limit alarms in 0.5 to
+// median (90th percentile): at p0 = 5 %, three times 70 (150), twice 230 (510);
+// at p0 = 1 %, three times 380 (800), twice 1,180 (2,590). As one of three gates
+// in a plan of four steps, p0 = 5 %: three times 110 (190), twice 340 (680), and
+// little more after healthy steps. A canary exactly at its limit alarms in 0.5 to
 // 0.6 % of runs of 250 looks; three gates at their limits over four steps in none
 // of 500 runs. The tests hold these figures; go test -v -run
 // 'Detection|FalseAlarms' prints them.

@@ -17,7 +17,7 @@ func tilt(rho, p0, s, n float64) float64 {
 }
 
 // points is the size of every grid.
-const points = 7
+const points = 5
 
 // point is one alternative of a mixture: its odds (or rate) relative to those
 // of the null, and its share of the mixture.
@@ -28,7 +28,7 @@ type point struct{ ratio, weight float64 }
 // The weights sum to exactly 1, so that a test without data is exactly at 1.
 func grid(below bool) [points]point {
 	g := [points]point{
-		{1.35, 0.125}, {1.75, 0.125}, {2.25, 0.25}, {3.25, 0.25}, {5, 0.125}, {10, 0.0625}, {40, 0.0625},
+		{1.4, 0.0625}, {1.9, 0.4375}, {3, 0.3125}, {6, 0.125}, {30, 0.0625},
 	}
 	if below {
 		for k := range g {

@@ -28,29 +28,34 @@ const (
 	phiLevel   = 0.05 // one-sided error of the upper bound
 )
 
-// Overdispersion is the φ of groups of counts that would differ by chance only
-// if bad requests were independent: in each group the parts are alike, such as
-// neighbouring windows of one arm (see TimeGroups).
+// stretch is the number of neighbouring windows that are taken as alike: half a
+// minute at the usual scrape interval, too short to drift in.
+const stretch = 16
+
+// StepPhi is the φ to fix for a step from stable's windows before it.
 //
-// Given the X bad ones among the N requests of a group, part i with n_i requests
-// has a hypergeometric number x_i with mean X·n_i/N. With
+// Within a stretch of k windows that would differ by chance only if bad requests
+// were independent, every two neighbours are looked at together, since a stall
+// may lie across a scrape. Given the X bad ones among the N requests of the
+// stretch, a pair with n_i requests has a hypergeometric number x_i of them. With
 //
 //	D = Σ_i (x_i − X·n_i/N)²   and   V = X·(N−X)/(N−1) · Σ_i (n_i/N)(1−n_i/N)
 //
-// E D = φ·V, so the estimate is ΣD/ΣV over the groups. It is distributed like
-// φ·χ²_ν/ν with ν = (ΣV)²/Σ(V²/(k−1)) for k parts (Satterthwaite), which counts
-// a clump that fills one group as one difference and not as many. The bound is
-// ΣD/ΣV · ν/χ²_ν(5 %). Sources: Wedderburn 1974 and McCullagh and Nelder,
-// Generalized Linear Models, 1989, §4.5 (quasi-likelihood, Pearson's dispersion);
-// Satterthwaite 1946 (ν).
-func Overdispersion(groups [][]Counts) Phi {
+// E D = φ·V, so the estimate is ΣD/ΣV over the stretches. It is distributed like
+// φ·χ²_ν/ν with ν = (ΣV)²/Σ(V²/ν_k), where overlapping pairs are worth
+// ν_k = 2(k−1)/3 − 1/2 differences: a clump that fills one stretch counts as few
+// and not as many. The bound is ΣD/ΣV · ν/χ²_ν(5 %). It sees what strikes the
+// whole arm at once as well as what strikes one of its pods; a slow drift is
+// not in it. Sources: Wedderburn 1974 and McCullagh and Nelder, Generalized
+// Linear Models, 1989, §4.5 (quasi-likelihood, Pearson's dispersion);
+// Satterthwaite 1946 (ν, of the quadratic form D for ν_k).
+func StepPhi(windows []Counts) Phi {
 	var d, v, vv float64
-	for _, parts := range groups {
-		di, vi, k := dispersion(parts)
-		if vi == 0 {
-			continue
+	for part := range slices.Chunk(windows, stretch) {
+		di, vi, freedom := dispersion(part)
+		if vi > 0 && freedom > 0 {
+			d, v, vv = d+di, v+vi, vv+vi*vi/freedom
 		}
-		d, v, vv = d+di, v+vi, vv+vi*vi/float64(k-1)
 	}
 	if v == 0 {
 		return Phi{Upper: UnknownPhi}
@@ -65,58 +70,29 @@ func Overdispersion(groups [][]Counts) Phi {
 	return phi
 }
 
-// dispersion is D, V and the number of parts with requests of one group.
-func dispersion(parts []Counts) (d, v float64, k int) {
+// dispersion is D, V and the worth of one stretch.
+func dispersion(windows []Counts) (d, v, freedom float64) {
 	var all Counts
-	for _, c := range parts {
-		all = all.Plus(Counts{c.Requests, min(c.Bad, c.Requests)})
+	used := 0
+	for _, c := range windows {
+		all = all.Plus(sane(c))
+		if c.Requests > 0 {
+			used++
+		}
 	}
 	n, x := float64(all.Requests), float64(all.Bad)
 	if x == 0 || n == x {
 		return 0, 0, 0
 	}
-	for _, c := range parts {
-		if c.Requests == 0 {
-			continue
-		}
-		share := float64(c.Requests) / n
-		off := float64(min(c.Bad, c.Requests)) - x*share
+	for i := range len(windows) - 1 {
+		pair := sane(windows[i]).Plus(sane(windows[i+1]))
+		share := float64(pair.Requests) / n
+		off := float64(pair.Bad) - x*share
 		d += off * off
 		v += x * (n - x) / (n - 1) * share * (1 - share)
-		k++
 	}
-	if k < 2 {
-		return 0, 0, 0
-	}
-	return d, v, k
+	return d, v, 2*float64(used-1)/3 - 0.5
 }
 
-// stretches is the number of neighbouring stretches that are taken as alike:
-// half a minute at the usual scrape interval, too short to drift in.
-const stretches = 8
-
-// TimeGroups makes groups of neighbouring stretches of `merge` windows of one
-// arm. It sees what strikes the whole arm at once as well as what strikes one of
-// its pods; a slow drift is not in it.
-func TimeGroups(windows []Counts, merge int) [][]Counts {
-	var sums []Counts
-	for at := 0; at+merge <= len(windows); at += merge {
-		var sum Counts
-		for _, c := range windows[at : at+merge] {
-			sum = sum.Plus(c)
-		}
-		sums = append(sums, sum)
-	}
-	return slices.Collect(slices.Chunk(sums, stretches))
-}
-
-// StepPhi is the φ to fix for a step from stable's windows before it: the larger
-// of windows one by one and in twos, since a stall may lie across a scrape.
-func StepPhi(windows []Counts) Phi {
-	one, two := Overdispersion(TimeGroups(windows, 1)), Overdispersion(TimeGroups(windows, 2))
-	// A split that says too little does not overrule one that says more.
-	if known, had := two.Freedom >= minFreedom, one.Freedom >= minFreedom; known && !had || known == had && two.Upper > one.Upper {
-		return two
-	}
-	return one
-}
+// sane takes a scrape that saw bad events before their requests.
+func sane(c Counts) Counts { return Counts{c.Requests, min(c.Bad, c.Requests)} }

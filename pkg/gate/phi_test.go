@@ -34,7 +34,7 @@ func TestOverdispersionCoversTheClumpSize(t *testing.T) {
 		const trials = 200
 		var point, upper float64
 		for range trials {
-			phi := Overdispersion(TimeGroups(clumpedWindows(rng, 600, 30, size, 0.05), 1))
+			phi := StepPhi(clumpedWindows(rng, 450, 30, size, 0.05))
 			// Given the sum, clumps have variance size·(1−p): hypergeometric odds.
 			point, upper = point+phi.Point/trials, upper+phi.Upper/trials
 			if phi.Upper < float64(size)*0.97 {
@@ -87,9 +87,9 @@ func TestPhiRestoresTheErrorBoundUnderClumps(t *testing.T) {
 func TestStepPhi(t *testing.T) {
 	t.Parallel()
 	alike := func(n int, c Counts) []Counts { return slices.Repeat([]Counts{c}, n) }
-	alternating := make([]Counts, 100)
-	for i := range alternating { // every other window
-		alternating[i] = Counts{40, uint64(8 * (i % 2))}
+	struck, across := alike(160, Counts{40, 0}), alike(160, Counts{40, 0})
+	for i := 4; i < 160; i += 8 {
+		struck[i].Bad, across[i].Bad, across[i+1].Bad = 16, 8, 8
 	}
 	tests := map[string]struct {
 		windows  []Counts
@@ -99,7 +99,8 @@ func TestStepPhi(t *testing.T) {
 		"nothing bad: clumps of the unknown size are allowed for":  {alike(100, Counts{40, 0}), UnknownPhi, UnknownPhi},
 		"a few bad requests do not name a bound":                   {append(alike(100, Counts{40, 0}), alike(4, Counts{40, 2})...), UnknownPhi, UnknownPhi},
 		"parts more alike than chance: never below 1":              {alike(200, Counts{40, 2}), 1, 1},
-		"what strikes the whole arm is seen between windows":       {alternating, 5, 8},
+		"what strikes the whole arm is seen between windows":       {struck, 12, 25},
+		"and is as large when it lies across a scrape":             {across, 12, 25},
 		"more bad than requests, as a scrape may show, is no harm": {append(alike(100, Counts{2, 3}), alike(100, Counts{20, 0})...), 1, 500},
 	}
 	for name, tt := range tests {

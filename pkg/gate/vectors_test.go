@@ -32,7 +32,7 @@ func TestAgainstHighPrecision(t *testing.T) {
 	if err := json.Unmarshal(data, &v); err != nil {
 		t.Fatal(err)
 	}
-	if len(v.Threshold) < 30 || len(v.Ratio) < 30 || len(v.Quantile) < 30 {
+	if len(v.Threshold) < 50 || len(v.Ratio) < 50 || len(v.Quantile) < 50 {
 		t.Fatalf("too few vectors: %d, %d, %d", len(v.Threshold), len(v.Ratio), len(v.Quantile))
 	}
 	for i, row := range v.Threshold {

@@ -23,11 +23,13 @@ func newPlan(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOSt
 		Long: `Show what every step of a run would change, and write nothing.
 
 The whole preflight of canary run is done, so exit code 16 means that the run
-would be refused too.`,
+would be refused too. Then stable is watched for a while, to say how many
+requests, and how long, each step would take to see a worse canary.`,
 		Example: `  kubectl infer canary plan httproute/chat --stable qwen-v1 --canary qwen-v2 --steps 5,25,50,100 --gate 'errors < 1%'`,
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.plan(cmd.Context(), args) },
 	}
 	o.planFlags.add(cmd)
+	cmd.Flags().DurationVar(&o.watch, "watch", defaultWatch, "how long stable's traffic is watched for the forecast; 0 leaves it out")
 	cmd.Flags().StringVar(&o.gitops, "gitops", "", "as for canary run: suspended, or ignored")
 	return cmd
 }
@@ -53,7 +55,17 @@ func (o *runOptions) plan(ctx context.Context, args []string) error {
 		return exit.With(refusal(err), err)
 	}
 	defer p.close()
-	return o.preview(p)
+	var seen []rollout.GateForecast
+	if o.watch > 0 && p.evidence != nil {
+		if seen, err = o.forecast(ctx, p); err != nil {
+			return err
+		}
+	}
+	if err := o.preview(p); err != nil || len(seen) == 0 {
+		return err
+	}
+	printForecast(o.streams.Out, plan, seen, o.watch)
+	return nil
 }
 
 // preview prints a diff of the weights for every step.

@@ -23,6 +23,7 @@ type runOptions struct {
 	planFlags
 	onInterrupt   string
 	rollbackLimit time.Duration
+	watch         time.Duration // of canary plan
 	output        string
 	wait          bool
 	lock          lockFlags

@@ -9,8 +9,8 @@ import random
 from mpmath import beta, log, mp, mpf
 
 mp.dps = 60
-RATIOS = [mpf(x) for x in ("1.35", "1.75", "2.25", "3.25", "5", "10", "40")]
-WEIGHTS = [mpf(x) for x in ("0.125", "0.125", "0.25", "0.25", "0.125", "0.0625", "0.0625")]
+RATIOS = [mpf(x) for x in ("1.4", "1.9", "3", "6", "30")]
+WEIGHTS = [mpf(x) for x in ("0.0625", "0.4375", "0.3125", "0.125", "0.0625")]
 
 
 def threshold(p0, phi, below, n, s):
@@ -48,13 +48,13 @@ def draw(rng, n, p):
 def main():
     rng = random.Random(20240711)
     rows = {"threshold": [], "ratio": [], "quantile": []}
-    for i in range(30):
+    for i in range(60):
         p0, phi, below = rng.choice([0.001, 0.01, 0.05, 0.5]), rng.choice([1, 1, 1.75]), i % 3 == 2
         n = rng.choice([1, 20, 300, 5000, 100000])
         s = rng.choice([0, n, draw(rng, n, p0), draw(rng, n, min(1, 2 * p0))])
         rows["threshold"].append({"p0": p0, "phi": phi, "below": below, "n": n, "s": s,
                                   "log": float(threshold(mpf(p0), mpf(phi), below, n, s))})
-    for i in range(30):
+    for i in range(60):
         r0, phi, below = rng.choice([1, 1.2, 1.5]), rng.choice([1, 1, 1.75]), i % 2 == 1
         p, true, windows = rng.choice([0.01, 0.2]), rng.choice([1, 3]), []
         for _ in range(rng.choice([1, 5, 40])):
@@ -62,7 +62,7 @@ def main():
             windows.append([nc, draw(rng, nc, p * true), ns, draw(rng, ns, p)])
         rows["ratio"].append({"r0": r0, "phi": phi, "below": below, "windows": windows,
                               "log": float(ratio(mpf(r0), mpf(phi), below, windows))})
-    for _ in range(30):
+    for _ in range(60):
         q = rng.choice([0.5, 0.95, 0.99, 0.999])
         n = rng.choice([1, 7, 100, 3000, 1000000])
         s = rng.choice([0, n, draw(rng, n, q), draw(rng, n, q * 0.98)])
