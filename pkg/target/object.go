@@ -107,6 +107,15 @@ func (o *Object) FoundStamp() string { return o.found }
 // Owner is whose the object was when it was opened.
 func (o *Object) Owner() Owner { return o.owner }
 
+// ReadOwner is whose the object is now.
+func (o *Object) ReadOwner(ctx context.Context) (Owner, error) {
+	object, err := o.get(ctx)
+	if err != nil {
+		return Owner{}, err
+	}
+	return ownerOf(object), nil
+}
+
 // Entries are stable and canary as the baseline lists them; nil if it does not.
 func (o *Object) Entries() (stable, canary map[string]any) { return o.layout.entries() }
 

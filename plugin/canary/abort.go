@@ -153,7 +153,7 @@ func (b *back) over(ctx context.Context, record rollout.Record) error {
 	}
 	if record.Phase == rollout.RolledBack && record.Cause == rollout.ByRequest {
 		outcome := rollout.Result{Outcome: rollout.Returned, Why: record.Reason, Record: record}
-		return settled(conclude(b.streams, b.output, outcome, list))
+		return settled(conclude(ctx, b.streams, b.output, outcome, list))
 	}
 	return hint.Errorf("kubectl infer canary status "+b.object.String(), "%s: nothing to abort, the last rollout is %s", b.object, record.Phase)
 }
@@ -184,7 +184,7 @@ func (b *back) restore(ctx context.Context, lease *journal.Lease, record rollout
 	result := rollout.Run(ctx, rollout.Begin(record, nil), rollout.Deps{
 		Targets: list.group(), Journal: b.store, Clock: systemClock{}, Reporter: b.report, RollbackLimit: b.limit, Lock: lease,
 	})
-	return settled(conclude(b.streams, b.output, result, list))
+	return settled(conclude(ctx, b.streams, b.output, result, list))
 }
 
 // settled turns the code of a run that was returned by request into success:

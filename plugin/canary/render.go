@@ -1,6 +1,7 @@
 package canary
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -165,7 +166,7 @@ type document struct {
 }
 
 // conclude prints the result and turns it into the command's error.
-func conclude(streams genericiooptions.IOStreams, output string, result rollout.Result, list targets) error {
+func conclude(ctx context.Context, streams genericiooptions.IOStreams, output string, result rollout.Result, list targets) error {
 	code := exit.For(result.Outcome)
 	rec := result.Record
 	rows := rec.Steps
@@ -189,11 +190,11 @@ func conclude(streams genericiooptions.IOStreams, output string, result rollout.
 	} else {
 		printResult(streams.Out, doc)
 	}
-	return ending(result, code, list)
+	return ending(ctx, result, code, list)
 }
 
 // ending is the error that carries the exit code and the next thing to type.
-func ending(result rollout.Result, code exit.Code, list targets) error {
+func ending(ctx context.Context, result rollout.Result, code exit.Code, list targets) error {
 	plan := result.Record.Plan
 	at := plan.Target + " -n " + plan.Namespace
 	if code == exit.Waiting {
@@ -209,7 +210,11 @@ func ending(result rollout.Result, code exit.Code, list targets) error {
 		return exit.With(code, hint.Errorf("act now: kubectl infer canary abort "+at+"   # or, with nothing but kubectl:\n"+list.manualRestore(),
 			"rollback of %s is incomplete: %s", plan.Target, result.Why))
 	case exit.Drift:
-		return exit.With(code, hint.Errorf("put the weights back, or: kubectl infer canary abort "+at, "%s: %s", plan.Target, result.Why))
+		next := "put the weights back and repeat the command, or: kubectl infer canary abort " + at
+		if suspend := list.suspend(ctx); suspend != "" {
+			next = suspend + "\nthen " + next
+		}
+		return exit.With(code, hint.Errorf(next, "%s: %s", plan.Target, result.Why))
 	default:
 		return exit.With(code, hint.Errorf(again, "%s: %s", plan.Target, result.Why))
 	}

@@ -22,6 +22,7 @@ import (
 type runOptions struct {
 	planFlags
 	onInterrupt   string
+	onDrift       string
 	rollbackLimit time.Duration
 	watch         time.Duration // of canary plan
 	output        string
@@ -59,6 +60,7 @@ anything moved, 17 waiting for approval, 19 returned to the baseline by request.
 	}
 	o.add(cmd)
 	cmd.Flags().StringVar(&o.onInterrupt, "on-interrupt", "hold", "what SIGINT and SIGTERM leave behind: hold the approved share, or rollback")
+	cmd.Flags().StringVar(&o.onDrift, "on-drift", "hold", "when somebody else changes the weights: hold with exit code 13, or reassert, at most three times")
 	cmd.Flags().DurationVar(&o.rollbackLimit, "rollback-limit", rollout.DefaultRollbackLimit, "how long a rollback that meets errors is tried before exit code 15")
 	cmd.Flags().BoolVar(&o.wait, "wait", true, "wait at a step that needs approval; false ends there with exit code 17")
 	o.lock.add(cmd)
@@ -93,6 +95,9 @@ func (o *runOptions) run(ctx context.Context, args []string) error {
 	if err := checkChoice("--gitops", o.gitops, "", "suspended", "ignored"); err != nil {
 		return err
 	}
+	if err := checkChoice("--on-drift", o.onDrift, "hold", "reassert"); err != nil {
+		return err
+	}
 	report := newReporter(o.streams, time.Now)
 	lease := o.lock.lease(clients, object)
 	ready, err := o.begin(ctx, clients, object, plan, lease, report)
@@ -108,10 +113,11 @@ func (o *runOptions) run(ctx context.Context, args []string) error {
 		report.opening(ready)
 	}
 	result := rollout.Run(ctx, rollout.Begin(ready.record, ready.judge), rollout.Deps{
-		Targets: ready.targets.group(), Journal: ready.store, Evidence: ready.evidence, Clock: systemClock{}, Reporter: report,
-		RollBackOnInterrupt: o.onInterrupt == "rollback", RollbackLimit: o.rollbackLimit, NoWait: !o.wait, Lock: lease,
+		Targets: ready.targets.group(), Journal: ready.store, Evidence: ready.evidence, Clock: watchTargets(ctx, ready.targets), Reporter: report,
+		RollBackOnInterrupt: o.onInterrupt == "rollback", ReassertDrift: o.onDrift == "reassert",
+		RollbackLimit: o.rollbackLimit, NoWait: !o.wait, Lock: lease,
 	})
-	return conclude(o.streams, o.output, result, ready.targets)
+	return conclude(ctx, o.streams, o.output, result, ready.targets)
 }
 
 // begin prepares, takes the lease, and prepares again if the journal changed

@@ -121,3 +121,16 @@ func (t targets) manualRestore() string {
 	}
 	return strings.Join(lines, "\n")
 }
+
+// suspend is what keeps a GitOps owner's hands off the weights; "" when none is
+// recognised, or nobody answers in time.
+func (t targets) suspend(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseLimit)
+	defer cancel()
+	for _, o := range t {
+		if owner, err := o.ReadOwner(ctx); err == nil && owner.Suspend != "" {
+			return owner.Suspend
+		}
+	}
+	return ""
+}
