@@ -126,7 +126,7 @@ func (s *Store) Save(ctx context.Context, record rollout.Record) error {
 		if err != nil {
 			return err
 		}
-		if ours.Run == record.Run && ours.Epoch == record.Epoch && ours.Write >= record.Write {
+		if ours.Run == record.Run && ours.Epoch == record.Epoch && ours.Holder == record.Holder && ours.Write >= record.Write {
 			return errDone
 		}
 		return fmt.Errorf("journal is at epoch %d of run %s, ours is %d: %w", ours.Epoch, ours.Run, record.Epoch, rollout.ErrSuperseded)

@@ -78,7 +78,6 @@ type Record struct {
 	Run            string            `json:"run"`
 	Epoch          int64             `json:"epoch"`
 	Write          int64             `json:"write"`
-	Cluster        string            `json:"cluster,omitempty"`
 	Holder         string            `json:"holder"`
 	Plan           Plan              `json:"plan"`
 	PlanDigest     string            `json:"planDigest"`

@@ -205,7 +205,7 @@ func (o *Object) Seize(ctx context.Context, stamp string) error {
 		switch {
 		case now == stamp:
 			return nil, nil
-		case now != "" && now != o.found && !sameRun(now, stamp):
+		case now != "" && now != o.found && !yields(now, stamp):
 			return nil, o.fenced()
 		}
 		return seizePatch(object.GetResourceVersion(), stamp, len(object.GetAnnotations()) > 0), nil
@@ -338,16 +338,24 @@ func (o *Object) fenced() error {
 	return fmt.Errorf("%s does not carry our stamp any more: %w", o, rollout.ErrSuperseded)
 }
 
-// sameRun says whether two stamps are of one run.
-func sameRun(a, b string) bool { return StampedRun(a) != "" && StampedRun(a) == StampedRun(b) }
+// yields says whether stamp now gives way to next: a later epoch of its run.
+func yields(now, next string) bool {
+	a, b := readStamp(now), readStamp(next)
+	return a.Run != "" && a.Run == b.Run && a.Epoch < b.Epoch
+}
 
 // StampedRun is the run that a stamp names; "" if it cannot be read.
-func StampedRun(stamp string) string {
-	var s struct {
-		Run string `json:"run"`
+func StampedRun(stamp string) string { return readStamp(stamp).Run }
+
+type stampText struct {
+	Run   string `json:"run"`
+	Epoch int64  `json:"epoch"`
+}
+
+func readStamp(text string) stampText {
+	var s stampText
+	if json.Unmarshal([]byte(text), &s) != nil {
+		return stampText{}
 	}
-	if json.Unmarshal([]byte(stamp), &s) != nil {
-		return ""
-	}
-	return s.Run
+	return s
 }
