@@ -17,6 +17,7 @@ import (
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 	"github.com/kubectl-infer/kubectl-infer/plugin/canary"
 	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
+	"github.com/kubectl-infer/kubectl-infer/plugin/install"
 	"github.com/kubectl-infer/kubectl-infer/plugin/sandbox"
 )
 
@@ -65,9 +66,11 @@ If it dies, traffic stays at a share the last gate approved, or lower.`,
 	root.AddGroup(&cobra.Group{ID: "rollout", Title: "Rollouts:"}, &cobra.Group{ID: "local", Title: "On this machine:"})
 	canaryCmd := canary.New(flags, streams)
 	canaryCmd.GroupID = "rollout"
+	installCmd, uninstallCmd := install.New(flags, streams)
+	installCmd.GroupID, uninstallCmd.GroupID = "rollout", "rollout"
 	sandboxCmd := sandbox.New(streams)
 	sandboxCmd.GroupID = "local"
-	root.AddCommand(canaryCmd, sandboxCmd, newVersion(streams))
+	root.AddCommand(canaryCmd, installCmd, uninstallCmd, sandboxCmd, newVersion(streams))
 	refuseUnknown(root)
 	return root
 }

@@ -18,6 +18,7 @@ func TestARefusedRunSaysWhyAndWritesNothing(t *testing.T) {
 	newRoute(t, "refused", 100, 0)
 	newRoute(t, "listless", 100, -1)
 	newRoute(t, "halfway", 70, 30)
+	grant(t, "missing") // a role may be there before its target
 	tests := map[string]struct {
 		args []string
 		code int
@@ -111,7 +112,7 @@ func TestACanaryThatIsNotListedIsAddedAndPromoted(t *testing.T) {
 func TestAbortFromAnotherTerminalRestoresTheBaseline(t *testing.T) {
 	t.Parallel()
 	before := given(newRoute(t, "aborted", 100, -1))
-	cmd := shared.s.prepareCommand(t.Context(), shared.s.kubeconfig, quick("aborted", "50,100", "--add-backend", "--bake", "10m")...)
+	cmd := shared.s.prepareCommand(t.Context(), shared.s.restricted, quick("aborted", "50,100", "--add-backend", "--bake", "10m")...)
 	ended := make(chan output, 1)
 	go func() { ended <- collect(cmd) }()
 	eventually(t, 20*time.Second, "the canary has half of the traffic", func() bool { return canaryWeight(getRoute(t, "aborted")) == 50 })
@@ -137,7 +138,7 @@ func TestAnInterruptHoldsAndTheSameCommandGoesOn(t *testing.T) {
 	t.Parallel()
 	newRoute(t, "interrupted", 100, 0)
 	run := quick("interrupted", "50,100", "--bake", "2s")
-	cmd := shared.s.prepareCommand(t.Context(), shared.s.kubeconfig, run...)
+	cmd := shared.s.prepareCommand(t.Context(), shared.s.restricted, run...)
 	ended := make(chan output, 1)
 	go func() { ended <- collect(cmd) }()
 	eventually(t, 20*time.Second, "the canary has half of the traffic", func() bool { return canaryWeight(getRoute(t, "interrupted")) == 50 })
@@ -158,7 +159,7 @@ func TestAnInterruptHoldsAndTheSameCommandGoesOn(t *testing.T) {
 func TestAForeignWeightIsNeverOverwritten(t *testing.T) {
 	t.Parallel()
 	newRoute(t, "drift", 100, 0)
-	cmd := shared.s.prepareCommand(t.Context(), shared.s.kubeconfig, quick("drift", "50,100", "--bake", "10m")...)
+	cmd := shared.s.prepareCommand(t.Context(), shared.s.restricted, quick("drift", "50,100", "--bake", "10m")...)
 	ended := make(chan output, 1)
 	go func() { ended <- collect(cmd) }()
 	eventually(t, 20*time.Second, "the canary has half of the traffic", func() bool { return canaryWeight(getRoute(t, "drift")) == 50 })

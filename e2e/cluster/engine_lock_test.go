@@ -12,7 +12,7 @@ import (
 // begin starts a rollout that stays at its first step, and waits until it is there.
 func begin(t *testing.T, name string, more ...string) (*exec.Cmd, <-chan output) {
 	t.Helper()
-	cmd := shared.s.prepareCommand(t.Context(), shared.s.kubeconfig, quick(name, "50,100", more...)...)
+	cmd := shared.s.prepareCommand(t.Context(), shared.s.restricted, quick(name, "50,100", more...)...)
 	ended := make(chan output, 1)
 	go func() { ended <- collect(cmd) }()
 	eventually(t, 30*time.Second, "the canary has half of the traffic", func() bool { return canaryWeight(getRoute(t, name)) == 50 })

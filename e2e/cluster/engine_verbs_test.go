@@ -117,16 +117,18 @@ func TestAGitOpsOwnerIsRefusedAndADriftIsNamed(t *testing.T) {
 	if out.code != 16 || !strings.Contains(out.stderr, "owned by Flux") || !strings.Contains(out.stderr, "flux suspend kustomization apps -n flux-system") {
 		t.Errorf("a route of Flux: %v", out)
 	}
-	_, ended := begin(t, "gitops", "--bake", "10m", "--gitops=suspended")
+	_, ended := begin(t, "gitops", "--bake", "10m", "--gitops=suspended", "--scrape-interval", "30s")
 	reverted := time.Now()
 	_, err := routes.Patch(t.Context(), "gitops", types.JSONPatchType,
 		[]byte(`[{"op":"replace","path":"/spec/rules/0/backendRefs/1/weight","value":7}]`), metav1.PatchOptions{FieldManager: "kustomize-controller"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out := <-ended; out.code != 13 || !strings.Contains(out.stderr, "kustomize-controller (update at") {
+	if out := <-ended; out.code != 13 || !strings.Contains(out.stderr, "kustomize-controller (update at") || !strings.Contains(out.stderr, "hint: flux suspend kustomization apps") {
 		t.Errorf("the drifted run: %v", out)
 	}
-	t.Logf("noticed and ended after %v", time.Since(reverted))
+	if took := time.Since(reverted); took > 4*time.Second {
+		t.Errorf("noticed and ended only after %v: by a scrape, not by the watch", took)
+	}
 	verb(t, 0, "abort requested", "abort", "httproute/gitops", "--lease-duration", "1s")
 }

@@ -31,7 +31,8 @@ const (
 type suite struct {
 	name       string
 	dir        string // absolute bin
-	kubeconfig string
+	kubeconfig string // of the admin
+	restricted string // of ciUser, for rollouts
 	gateway    string
 	clients    *kube.Clients
 }
@@ -63,6 +64,10 @@ func run(m *testing.M) int {
 	code := m.Run()
 	stop()
 	<-done
+	if err := s.checkAudit(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, "FAIL: audit:", err)
+		return 1
+	}
 	return code
 }
 
@@ -87,7 +92,7 @@ func newSuite() (*suite, error) {
 func (s *suite) prepare() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	if out := s.command(ctx, "sandbox", "up", "--detach"); out.code != 0 {
+	if out := s.command(ctx, "sandbox", "up", "--detach", "--audit"); out.code != 0 {
 		return fmt.Errorf("sandbox up: exit %d\n%s", out.code, out.stderr)
 	}
 	out := s.command(ctx, "sandbox", "status", "-o", "json")
@@ -96,6 +101,9 @@ func (s *suite) prepare() error {
 		return fmt.Errorf("sandbox status: %w\n%s%s", err, out.stdout, out.stderr)
 	}
 	s.kubeconfig, s.gateway = state.Kubeconfig, state.Gateway
+	if err := s.restrict(); err != nil {
+		return err
+	}
 	config, err := clientcmd.BuildConfigFromFlags("", s.kubeconfig)
 	if err != nil {
 		return err
@@ -156,7 +164,11 @@ func (s *suite) prepareCommand(ctx context.Context, kubeconfig string, args ...s
 }
 
 func (s *suite) command(ctx context.Context, args ...string) output {
-	return collect(s.prepareCommand(ctx, s.kubeconfig, args...))
+	kubeconfig := s.kubeconfig
+	if len(args) > 0 && args[0] == "canary" {
+		kubeconfig = s.restricted
+	}
+	return collect(s.prepareCommand(ctx, kubeconfig, args...))
 }
 
 // kubectl runs the real kubectl inside the sandbox's environment.
@@ -245,6 +257,7 @@ func route(name string, stable, canary int64) *unstructured.Unstructured {
 func newRoute(t *testing.T, name string, stable, canary int64) *unstructured.Unstructured {
 	t.Helper()
 	s := shared.s
+	grant(t, name)
 	routes := s.clients.Dynamic.Resource(kube.HTTPRoutes()).Namespace(namespace)
 	if _, err := routes.Create(t.Context(), route(name, stable, canary), metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)

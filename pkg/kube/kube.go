@@ -4,10 +4,8 @@
 package kube
 
 import (
-	"context"
 	"fmt"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/client-go/dynamic"
@@ -65,14 +63,4 @@ func ForConfig(config *rest.Config, namespace string) (*Clients, error) {
 		return nil, fmt.Errorf("build dynamic client: %w", err)
 	}
 	return &Clients{Config: config, Core: core, Dynamic: dyn, Namespace: namespace}, nil
-}
-
-// ClusterID is the UID of the kube-system namespace, the field's customary
-// identity of a cluster.
-func (c *Clients) ClusterID(ctx context.Context) (string, error) {
-	ns, err := c.Core.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
-	if err != nil {
-		return "", fmt.Errorf("get namespace %s: %w", metav1.NamespaceSystem, err)
-	}
-	return string(ns.UID), nil
 }

@@ -31,6 +31,7 @@ type Options struct {
 	Defects          translate.Defects // wrongs of real gateways
 	LowPorts         bool              // these two as gateway.Options has them
 	ProvisionPickers bool
+	Audit            bool // the API server writes audit.log among the logs
 
 	Progress func(format string, args ...any)             // what is being done, a line each; may be nil
 	Ready    func(ctx context.Context, state State) error // called once everything answers; may be nil
@@ -125,7 +126,7 @@ func (s *supervisor) startControlPlane(ctx context.Context) error {
 	control, err := controlplane.Start(ctx, controlplane.Options{
 		Starter: s.starter, Etcd: s.paths[assets.Etcd], KubeAPIServer: s.paths[assets.KubeAPIServer],
 		Dir: filepath.Join(string(s.folder), "control"), Address: s.network.controlPlane().String(), LogDir: s.folder.Logs(),
-		NodeAddress: s.network.node().String(),
+		NodeAddress: s.network.node().String(), Audit: s.Audit,
 	})
 	if err != nil {
 		return err

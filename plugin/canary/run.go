@@ -230,7 +230,7 @@ func (p *prepared) begin(ctx context.Context, clients *kube.Clients, plan rollou
 	if err := p.targets.check(ctx, p.family, plan); err != nil {
 		return err
 	}
-	p.record, err = fresh(ctx, clients, p.targets, plan, digest, p.found)
+	p.record, err = fresh(p.targets, plan, digest, p.found)
 	return err
 }
 
@@ -277,21 +277,17 @@ func (p *prepared) measure(ctx context.Context, clients *kube.Clients, plan roll
 
 // fresh is the record of a run that begins now. Its epoch goes on from the
 // last run's, so that a process that slept through that one cannot write.
-func fresh(ctx context.Context, clients *kube.Clients, list targets, plan rollout.Plan, digest string, old rollout.Record) (rollout.Record, error) {
-	cluster, err := clients.ClusterID(ctx)
-	if err != nil {
-		cluster = "" // a role that may not read namespaces runs without it
-	}
+func fresh(list targets, plan rollout.Plan, digest string, old rollout.Record) (rollout.Record, error) {
 	now := time.Now()
 	record := rollout.Record{
 		Format: rollout.RecordFormat, Run: uuid.NewString(), Epoch: old.Epoch + 1, Write: old.Write + 1,
-		Cluster: cluster, Holder: holder(), Plan: plan, PlanDigest: digest,
+		Holder: holder(), Plan: plan, PlanDigest: digest,
 		Phase: rollout.Ready, Goal: rollout.Baseline, From: rollout.Baseline, Started: now, Updated: now,
 	}
 	if old.Run != "" {
 		record.Previous = old.Summarise()
 	}
-	err = list.record(&record)
+	err := list.record(&record)
 	return record, err
 }
 

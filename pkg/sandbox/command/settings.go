@@ -29,6 +29,7 @@ type settings struct {
 	pickerMode string
 	defects    []string
 	provision  bool
+	audit      bool
 	images     map[string]string
 }
 
@@ -37,6 +38,7 @@ func (s *settings) register(f *pflag.FlagSet) {
 	f.StringVar(&s.pickerMode, "picker-mode", string(xds.PickerBuffered), "how bodies reach endpoint pickers: buffered, or full-duplex as the providers have it")
 	f.StringSliceVar(&s.defects, "defect", nil, "make the gateway wrong as real ones are, for tests: "+strings.Join(translate.DefectNames(), ", ")+"; repeatable")
 	f.BoolVar(&s.provision, "provision-pickers", true, "make the picker of a pool whose picker Service is missing, at Gateways of ACK's class, as ACK does")
+	f.BoolVar(&s.audit, "audit", false, "have the API server write who asked for what into audit.log, beside its other logs")
 	f.StringToStringVar(&s.images, "image", nil, "IMAGE=BINARY: run a program of this machine (a path, a name on PATH, or one of ours) for containers of an image; repeatable")
 }
 
@@ -54,7 +56,7 @@ func (s *settings) options() (sandbox.Options, error) {
 	if err != nil {
 		return o, hint.Wrap(err, "see kubectl infer sandbox up --help")
 	}
-	o.PickerMode, o.Defects, o.ProvisionPickers, o.Images = mode, defects, s.provision, podrunner.Images{}
+	o.PickerMode, o.Defects, o.ProvisionPickers, o.Audit, o.Images = mode, defects, s.provision, s.audit, podrunner.Images{}
 	o.LowPorts = s.lowPorts == lowPortsAuto
 	for image, binary := range s.images {
 		if !slices.Contains([]string{podrunner.ModelServer, podrunner.EndpointPicker, podrunner.BodyRouter}, binary) {
@@ -73,7 +75,7 @@ func (s *settings) options() (sandbox.Options, error) {
 
 // arguments gives the flags to the supervisor of a detached sandbox.
 func (s *settings) arguments() []string {
-	args := []string{"--low-ports", s.lowPorts, "--picker-mode", s.pickerMode, fmt.Sprintf("--provision-pickers=%t", s.provision)}
+	args := []string{"--low-ports", s.lowPorts, "--picker-mode", s.pickerMode, fmt.Sprintf("--provision-pickers=%t", s.provision), fmt.Sprintf("--audit=%t", s.audit)}
 	for _, defect := range s.defects {
 		args = append(args, "--defect", defect)
 	}

@@ -33,6 +33,7 @@ type Options struct {
 	Dir           string // state folder: credentials, certificates, etcd data; created 0700
 	Address       string // loopback address of the API server's port 6443, such as 127.7.0.1
 	LogDir        string // etcd.log and kube-apiserver.log
+	Audit         bool   // write every request into audit.log of LogDir
 	NodeAddress   string // of the kubelet that KubeletTLS is for; "" is Address
 }
 
@@ -83,7 +84,10 @@ func Start(ctx context.Context, o Options) (*ControlPlane, error) {
 }
 
 func (c *ControlPlane) launch(o Options) error {
-	var err error
+	audit, err := auditArgs(o)
+	if err != nil {
+		return err
+	}
 	c.etcd, err = o.Starter.Start(process.Spec{
 		Name: "etcd", Path: o.Etcd, Args: etcdArgs(),
 		Dir: o.Dir, LogPath: filepath.Join(o.LogDir, "etcd.log"),
@@ -92,7 +96,7 @@ func (c *ControlPlane) launch(o Options) error {
 		return err
 	}
 	c.api, err = o.Starter.Start(process.Spec{
-		Name: "kube-apiserver", Path: o.KubeAPIServer, Args: apiArgs(o.Address),
+		Name: "kube-apiserver", Path: o.KubeAPIServer, Args: append(apiArgs(o.Address), audit...),
 		Dir: o.Dir, LogPath: filepath.Join(o.LogDir, "kube-apiserver.log"),
 	})
 	if err != nil {

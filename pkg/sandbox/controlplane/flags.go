@@ -1,5 +1,11 @@
 package controlplane
 
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
 // Names inside the state folder, which is the working directory of both
 // programs. etcd wants a port even on a unix socket; it becomes part of the name.
 const (
@@ -45,4 +51,21 @@ func apiArgs(address string) []string {
 		"--service-account-key-file=" + accountKey,
 		"--service-account-signing-key-file=" + accountKey,
 	}
+}
+
+// AuditLog is the file in LogDir that has every request, a JSON object a line
+// (audit.k8s.io/v1), when Options.Audit is set.
+const AuditLog = "audit.log"
+
+// auditArgs make the API server write who asked for what, never the bodies.
+func auditArgs(o Options) ([]string, error) {
+	if !o.Audit {
+		return nil, nil
+	}
+	policy := filepath.Join(o.Dir, "audit-policy.yaml")
+	text := "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules: [{level: Metadata}]\n"
+	if err := os.WriteFile(policy, []byte(text), 0o600); err != nil {
+		return nil, fmt.Errorf("write audit policy: %w", err)
+	}
+	return []string{"--audit-policy-file=" + policy, "--audit-log-path=" + filepath.Join(o.LogDir, AuditLog)}, nil
 }

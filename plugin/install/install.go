@@ -1,0 +1,37 @@
+// Package install is `kubectl infer install` and `uninstall`: what a cluster
+// needs before a rollout, part by part. rbac.go is the least role of a rollout;
+// role.go makes its objects and is pure.
+package install
+
+import (
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+)
+
+// New are the two command groups, install and uninstall.
+func New(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOStreams) (install, uninstall *cobra.Command) {
+	install = &cobra.Command{
+		Use:     "install",
+		Short:   "Put into the cluster what a rollout needs",
+		Example: "  kubectl infer install rbac --for httproute/chat --service-account ci",
+	}
+	install.PersistentFlags().AddFlagSet(kubeFlags(flags))
+	install.AddCommand(newRBAC(flags, streams))
+	uninstall = &cobra.Command{
+		Use:     "uninstall",
+		Short:   "Take away what install put there",
+		Example: "  kubectl infer uninstall rbac --for httproute/chat",
+	}
+	uninstall.PersistentFlags().AddFlagSet(kubeFlags(flags))
+	uninstall.AddCommand(newRemoveRBAC(flags, streams))
+	return install, uninstall
+}
+
+// kubeFlags are kubectl's connection flags, as a set that help can show once.
+func kubeFlags(flags *genericclioptions.ConfigFlags) *pflag.FlagSet {
+	set := pflag.NewFlagSet("kube", pflag.ContinueOnError)
+	flags.AddFlags(set)
+	return set
+}

@@ -1,0 +1,267 @@
+package install
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/client-go/dynamic"
+	"sigs.k8s.io/yaml"
+
+	"github.com/kubectl-infer/kubectl-infer/pkg/evidence"
+	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
+	"github.com/kubectl-infer/kubectl-infer/pkg/journal"
+	"github.com/kubectl-infer/kubectl-infer/pkg/kube"
+	"github.com/kubectl-infer/kubectl-infer/pkg/target"
+	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
+)
+
+// rbac is the command line of install rbac and uninstall rbac.
+type rbac struct {
+	flags   *genericclioptions.ConfigFlags
+	streams genericiooptions.IOStreams
+
+	targets        []string
+	serviceAccount string
+	user, group    string
+	via            string
+	output, dryRun string
+}
+
+func newRBAC(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOStreams) *cobra.Command {
+	r := &rbac{flags: flags, streams: streams}
+	cmd := &cobra.Command{
+		Use:   "rbac --for httproute/NAME (--service-account NAME | --user-name NAME | --group-name NAME)",
+		Short: "Let somebody roll out one target, and nothing else",
+		Long: `Let somebody roll out one target, and nothing else.
+
+Makes a Role with every verb that the verbs of canary use on this target, a
+RoleBinding, and the rollout's journal (a ConfigMap) and Lease, so that no right
+to create is needed. All are called infer-TYPE-NAME. Needs the right to make
+roles. Repeating it is safe: a journal that is there is left as it is.`,
+		Example: `  # for a CI job that runs as ServiceAccount ci
+  kubectl infer install rbac --for httproute/chat --service-account ci
+
+  # to read first, or to keep in Git
+  kubectl infer install rbac --for httproute/chat --service-account ci -o yaml`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return r.install(cmd.Context()) },
+	}
+	r.add(cmd)
+	set := cmd.Flags()
+	set.StringVar(&r.serviceAccount, "service-account", "", "ServiceAccount of the namespace that gets the role, or NAMESPACE:NAME")
+	set.StringVar(&r.user, "user-name", "", "user that gets the role")
+	set.StringVar(&r.group, "group-name", "", "group that gets the role")
+	set.StringVar(&r.via, "metrics-via", string(evidence.Direct), "how the rollout reaches metrics: direct needs no right, pod-proxy, port-forward, or auto for both")
+	set.StringVarP(&r.output, "output", "o", "", "yaml or json: print the objects and write nothing")
+	set.StringVar(&r.dryRun, "dry-run", "none", "client: say what would be made; server: let the API server check it too")
+	return cmd
+}
+
+func (r *rbac) add(cmd *cobra.Command) {
+	cmd.Flags().StringSliceVar(&r.targets, "for", nil, "TYPE/NAME to roll out; repeat it for targets that move together")
+}
+
+func newRemoveRBAC(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOStreams) *cobra.Command {
+	r := &rbac{flags: flags, streams: streams, via: string(evidence.Direct)}
+	cmd := &cobra.Command{
+		Use:     "rbac --for httproute/NAME",
+		Short:   "Take away a rollout's role, journal and lease",
+		Example: "  kubectl infer uninstall rbac --for httproute/chat",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return r.uninstall(cmd.Context()) },
+	}
+	r.add(cmd)
+	return cmd
+}
+
+// request reads the flags.
+func (r *rbac) request(namespace string) (request, error) {
+	q := request{namespace: namespace, via: evidence.Via(r.via)}
+	if !slices.Contains(evidence.Ways(), q.via) {
+		return q, exit.With(exit.Usage, hint.Errorf("--metrics-via direct", "--metrics-via %q is not one of %q", r.via, evidence.Ways()))
+	}
+	if len(r.targets) == 0 {
+		return q, exit.With(exit.Usage, hint.Errorf("--for httproute/chat", "no target is named"))
+	}
+	for _, text := range r.targets {
+		typed, name, ok := strings.Cut(text, "/")
+		kind, known := target.KindOf(typed)
+		if !ok || name == "" || !known {
+			return q, exit.With(exit.Usage, hint.Errorf("--for httproute/chat", "target %q is not TYPE/NAME of something whose weights can be moved", text))
+		}
+		if q.kind.Name != "" && q.kind.Name != kind.Name {
+			return q, exit.With(exit.Usage, hint.Errorf("make one role for each kind", "targets of a %s and a %s cannot move together", q.kind.Name, kind.Name))
+		}
+		q.kind, q.names = kind, append(q.names, name)
+	}
+	slices.Sort(q.names)
+	q.names = slices.Compact(q.names)
+	return q, nil
+}
+
+// subject is who gets the role.
+func (r *rbac) subject(namespace string) (rbacv1.Subject, error) {
+	var given []rbacv1.Subject
+	if r.serviceAccount != "" {
+		s := rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: namespace, Name: r.serviceAccount}
+		if other, name, ok := strings.Cut(r.serviceAccount, ":"); ok {
+			s.Namespace, s.Name = other, name
+		}
+		given = append(given, s)
+	}
+	if r.user != "" {
+		given = append(given, rbacv1.Subject{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: r.user})
+	}
+	if r.group != "" {
+		given = append(given, rbacv1.Subject{Kind: rbacv1.GroupKind, APIGroup: rbacv1.GroupName, Name: r.group})
+	}
+	if len(given) != 1 {
+		return rbacv1.Subject{}, exit.With(exit.Usage, hint.Errorf("--service-account ci", "name one of --service-account, --user-name and --group-name, got %d", len(given)))
+	}
+	return given[0], nil
+}
+
+func (r *rbac) install(ctx context.Context) error {
+	for flag, given := range map[string]struct {
+		value   string
+		allowed []string
+	}{"--output": {r.output, []string{"", "yaml", "json"}}, "--dry-run": {r.dryRun, []string{"none", "client", "server"}}} {
+		if !slices.Contains(given.allowed, given.value) {
+			return exit.With(exit.Usage, hint.Errorf("kubectl infer install rbac --help", "%s %q is not one of %q", flag, given.value, given.allowed))
+		}
+	}
+	clients, err := kube.New(r.flags)
+	if err != nil {
+		return err
+	}
+	q, err := r.request(clients.Namespace)
+	if err != nil {
+		return err
+	}
+	if q.subject, err = r.subject(clients.Namespace); err != nil {
+		return err
+	}
+	if r.output != "" {
+		return r.print(q)
+	}
+	for _, o := range q.objects() {
+		done, err := r.apply(ctx, clients.Dynamic, q.namespace, o)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(r.streams.Out, done)
+	}
+	return nil
+}
+
+// print writes the objects as documents.
+func (r *rbac) print(q request) error {
+	for i, o := range q.objects() {
+		text, err := json.MarshalIndent(o, "", "  ")
+		if err == nil && r.output == "yaml" {
+			text, err = yaml.JSONToYAML(text)
+		}
+		if err != nil {
+			return fmt.Errorf("encode role: %w", err)
+		}
+		if i > 0 && r.output == "yaml" {
+			fmt.Fprintln(r.streams.Out, "---")
+		}
+		fmt.Fprintln(r.streams.Out, strings.TrimRight(string(text), "\n"))
+	}
+	return nil
+}
+
+// resources are where the objects of a role live, by kind.
+func resources() map[string]schema.GroupVersionResource {
+	return map[string]schema.GroupVersionResource{
+		"ConfigMap":   {Version: "v1", Resource: "configmaps"},
+		"Lease":       {Group: "coordination.k8s.io", Version: "v1", Resource: "leases"},
+		"Role":        {Group: rbacv1.GroupName, Version: "v1", Resource: "roles"},
+		"RoleBinding": {Group: rbacv1.GroupName, Version: "v1", Resource: "rolebindings"},
+	}
+}
+
+// apply makes one object, and says what it did. Journal and lease are only
+// made, never changed: a rollout may be at work.
+func (r *rbac) apply(ctx context.Context, client dynamic.Interface, namespace string, o runtime.Object) (string, error) {
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
+	if err != nil {
+		return "", fmt.Errorf("encode role: %w", err)
+	}
+	object := &unstructured.Unstructured{Object: content}
+	kind := object.GetKind()
+	name := strings.ToLower(kind) + "/" + object.GetName()
+	if r.dryRun == "client" {
+		return name + " would be made (dry run)", nil
+	}
+	suffix := ""
+	var dry []string
+	if r.dryRun == "server" {
+		dry, suffix = []string{metav1.DryRunAll}, " (server dry run)"
+	}
+	resource := client.Resource(resources()[kind]).Namespace(namespace)
+	if kind == "ConfigMap" || kind == "Lease" {
+		_, err = resource.Create(ctx, object, metav1.CreateOptions{FieldManager: journal.Manager, DryRun: dry})
+		if apierrors.IsAlreadyExists(err) {
+			return name + " is there, left as it is" + suffix, nil
+		}
+	} else {
+		_, err = resource.Apply(ctx, object.GetName(), object, metav1.ApplyOptions{FieldManager: journal.Manager, Force: true, DryRun: dry})
+	}
+	if err != nil {
+		return "", hint.Wrap(fmt.Errorf("make %s in namespace %s: %w", name, namespace, err),
+			"ask somebody who may make roles, with the objects of: kubectl infer install rbac … -o yaml")
+	}
+	return name + " made" + suffix, nil
+}
+
+func (r *rbac) uninstall(ctx context.Context) error {
+	clients, err := kube.New(r.flags)
+	if err != nil {
+		return err
+	}
+	q, err := r.request(clients.Namespace)
+	if err != nil {
+		return err
+	}
+	at := q.kind.Name + "/" + q.names[0]
+	record, err := journal.New(clients.Core, q.namespace, q.kind.Name, q.names[0]).Load(ctx)
+	switch {
+	case errors.Is(err, journal.ErrNone):
+	case err != nil:
+		return err
+	case !record.Phase.Finished():
+		return exit.With(exit.PreflightRefused, hint.Errorf("kubectl infer canary abort "+at+" -n "+q.namespace,
+			"%s: the rollout is not over, it is %s at %s", at, record.Phase, record.Goal))
+	}
+	list := q.objects()
+	slices.Reverse(list)
+	for _, o := range list {
+		kind := o.GetObjectKind().GroupVersionKind().Kind
+		name := strings.ToLower(kind) + "/" + q.name()
+		err := clients.Dynamic.Resource(resources()[kind]).Namespace(q.namespace).Delete(ctx, q.name(), metav1.DeleteOptions{})
+		switch {
+		case apierrors.IsNotFound(err):
+			fmt.Fprintln(r.streams.Out, name, "is not there")
+		case err != nil:
+			return fmt.Errorf("delete %s in namespace %s: %w", name, q.namespace, err)
+		default:
+			fmt.Fprintln(r.streams.Out, name, "deleted")
+		}
+	}
+	return nil
+}

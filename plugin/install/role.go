@@ -1,0 +1,64 @@
+package install
+
+import (
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/kubectl-infer/kubectl-infer/pkg/evidence"
+	"github.com/kubectl-infer/kubectl-infer/pkg/journal"
+	"github.com/kubectl-infer/kubectl-infer/pkg/target"
+)
+
+// request is what a role is for.
+type request struct {
+	namespace string
+	kind      target.Kind
+	names     []string // of the targets, sorted: the first has the journal
+	subject   rbacv1.Subject
+	via       evidence.Via
+}
+
+// name of every object: the journal's.
+func (r request) name() string { return journal.Name(r.kind.Name, r.names[0]) }
+
+// objects are all that a rollout's user needs, in the order of creation. The
+// journal and the lease are there from the start, so that the role can do
+// without create, which no resourceName can bound.
+func (r request) objects() []runtime.Object {
+	meta := metav1.ObjectMeta{Name: r.name(), Namespace: r.namespace, Labels: map[string]string{journal.ManagedBy: journal.Manager}}
+	list := []runtime.Object{
+		&corev1.ConfigMap{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"}, ObjectMeta: meta},
+		&coordinationv1.Lease{TypeMeta: metav1.TypeMeta{APIVersion: "coordination.k8s.io/v1", Kind: "Lease"}, ObjectMeta: meta},
+		&rbacv1.Role{TypeMeta: metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "Role"}, ObjectMeta: meta, Rules: r.rules()},
+		&rbacv1.RoleBinding{
+			TypeMeta: metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "RoleBinding"}, ObjectMeta: meta,
+			RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: r.name()},
+			Subjects: []rbacv1.Subject{r.subject},
+		},
+	}
+	return list
+}
+
+// rules are every verb that plan, run, status and the other verbs of canary
+// use; the cluster tests run under them and read the audit log.
+func (r request) rules() []rbacv1.PolicyRule {
+	own := []string{r.name()}
+	rules := []rbacv1.PolicyRule{
+		{APIGroups: []string{r.kind.Resource.Group}, Resources: []string{r.kind.Resource.Resource}, ResourceNames: r.names, Verbs: []string{"get", "patch", "watch"}},
+		{APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: own, Verbs: []string{"get", "update"}},
+		{APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"}, ResourceNames: own, Verbs: []string{"get", "update"}},
+		{APIGroups: []string{"inference.networking.k8s.io"}, Resources: []string{"inferencepools"}, Verbs: []string{"get"}},
+		{APIGroups: []string{""}, Resources: []string{"services"}, Verbs: []string{"get"}},
+		{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"list"}},
+	}
+	if r.via == evidence.Auto || r.via == evidence.PodProxy {
+		rules = append(rules, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods/proxy"}, Verbs: []string{"get"}})
+	}
+	if r.via == evidence.Auto || r.via == evidence.PortForward {
+		rules = append(rules, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods/portforward"}, Verbs: []string{"create", "get"}})
+	}
+	return rules
+}
