@@ -66,7 +66,8 @@ const (
 	seeHarm
 )
 
-func (oracle) Enter(int) rollout.Judge { return oracle{} }
+func (oracle) Survey(rollout.Sample) (rollout.Judge, string) { return oracle{}, "" }
+func (oracle) Enter(int) rollout.Judge                       { return oracle{} }
 func (oracle) Weigh(_ time.Time, s rollout.Sample, gated bool) (rollout.Judge, rollout.Finding) {
 	switch {
 	case s.Canary.Restarts == seeHarm:
