@@ -6,9 +6,10 @@
 // conversation of pkg/extproc and keeps to the endpoint picker protocol
 // (https://github.com/kubernetes-sigs/gateway-api-inference-extension/tree/main/docs/proposals/004-endpoint-picker-protocol).
 // Package rewrite decides which model serves a
-// request, package pool makes the snapshots from an InferencePool and its Pods and
-// refreshes the loads, package score holds the scorers, package server is the
-// program.
+// request and how important it is, package pool makes the snapshots from an
+// InferencePool and its Pods and refreshes the loads, package score holds the
+// scorers, package prefix remembers prompts, package config reads the reference's
+// configuration, package server is the program.
 //
 // What is decided here:
 //

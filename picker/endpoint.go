@@ -45,6 +45,7 @@ type Live struct {
 	inFlight atomic.Int64
 	load     atomic.Pointer[Load]
 	served   atomic.Pointer[served]
+	slot     atomic.Uint32 // by which prompts remember it; 0: none yet
 }
 
 // Models are the names a model server answers to; true marks a LoRA adapter.
@@ -59,6 +60,8 @@ type served struct {
 // InFlight is the number of requests this picker has sent here and not seen the
 // end of.
 func (l *Live) InFlight() int64 { return l.inFlight.Load() }
+
+func (l *Live) slotNumber() int { return int(l.slot.Load()) }
 
 // Begin counts a request that is sent here.
 func (l *Live) Begin() { l.inFlight.Add(1) }
@@ -152,12 +155,29 @@ const (
 	AdapterFull
 )
 
+// String returns the readiness as log lines name it.
+func (a Adapter) String() string {
+	switch a {
+	case AdapterActive:
+		return "active"
+	case AdapterLoading:
+		return "loading"
+	case AdapterRoom:
+		return "room"
+	case AdapterFull:
+		return "full"
+	default:
+		return "none"
+	}
+}
+
 // View is an endpoint's load as scorers see it, the correction made.
 type View struct {
 	Outstanding float64 // requests running or waiting there, ours and others'
 	Waiting     float64 // of these, in the model server's queue when it last spoke
 	KVCache     float64 // share of the KV cache in use, 0 to 1
 	Adapter     Adapter // of the model the request names
+	Missing     float64 // share of the prompt's beginning that it would have to compute, 0 to 1
 }
 
 // view corrects the last answer by what this picker has begun and ended since.

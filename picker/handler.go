@@ -1,6 +1,7 @@
 package picker
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -9,6 +10,7 @@ import (
 
 	"k8s.io/utils/clock"
 
+	"github.com/kubectl-infer/kubectl-infer/picker/prefix"
 	"github.com/kubectl-infer/kubectl-infer/picker/rewrite"
 	"github.com/kubectl-infer/kubectl-infer/pkg/extproc"
 	"github.com/kubectl-infer/kubectl-infer/pkg/header"
@@ -30,6 +32,11 @@ type Handler struct {
 	Endpoints int
 	// Deadline bounds the time that one decision may take in our hands; 0: none.
 	Deadline time.Duration
+	// Prefixes remembers who was sent which prompts; nil: prompts are not looked at.
+	Prefixes *prefix.Index
+	// TrustHeaders believes the headers in which a request names its objective and
+	// the model that is to serve it; nobody authenticates them.
+	TrustHeaders bool
 }
 
 // NewProcessor returns the processor of one request.
@@ -54,18 +61,21 @@ type exchange struct {
 	rules   *rewrite.Table
 	asked   string // the client's model; "" when nobody named one
 	body    requestBody
+	// What the request's headers ask for, where they are trusted.
+	objective, wanted string
 
 	request   Request
+	choice    Choice
 	endpoint  *Endpoint   // where the request was sent; nil when it was refused
 	fallbacks []*Endpoint // where the gateway may send it instead
-	reason    Reason
-	strip     []string // headers that the client must not have set
-	series    *series  // nil until the target model is decided
+	strip     []string    // headers that the client must not have set
+	series    *series     // nil until the target model is decided
 
 	status    int // of the response; 0 until its headers came
 	streaming bool
 	spoke     bool // the first byte of the response body came
 	ended     bool // the response is over
+	unseen    bool // the gateway does not show when it is
 	tokens    tokens
 }
 
@@ -75,32 +85,54 @@ func (x *exchange) Headers(r *extproc.Request) (extproc.Decision, error) {
 	x.began = h.Clock.Now()
 	x.rules = h.rules()
 	x.asked, _ = r.Header(header.ModelName)
+	if h.TrustHeaders {
+		x.objective = firstHeader(r, header.Objective, header.ObjectiveOld)
+		x.wanted = firstHeader(r, header.ModelRewrite, header.ModelRewriteOld)
+	}
 	x.request.Subset = SubsetOf(r.Metadata(header.SubsetNamespace, header.DestinationEndpointSubset))
 	x.strip = foreign(r)
-	x.body.open(r, x.rules)
+	x.body.open(r, x.asked == "" || x.wanted != "" || !x.rules.Empty(), h.Prefixes)
 	x.aim(x.asked)
-	if err := x.pick(); err != nil {
+	if err := x.pick(x.began); err != nil {
 		return extproc.Decision{}, err
 	}
 	return x.decide(x.began)
 }
 
-// aim says which model the request is to reach.
-func (x *exchange) aim(model string) {
-	x.request.Model = model
-	x.request.Sheddable = x.rules.Sheddable(x.asked)
+func firstHeader(r *extproc.Request, names ...string) string {
+	for _, name := range names {
+		if value, ok := r.Header(name); ok {
+			return value
+		}
+	}
+	return ""
 }
 
-// pick chooses an endpoint in place of the one chosen before.
-func (x *exchange) pick() error {
+// aim says which model the request is to reach, and reports whether that makes a
+// difference.
+func (x *exchange) aim(model string) (changed bool) {
+	priority := x.rules.Priority(x.asked, x.objective)
+	changed = model != x.request.Model || priority != x.request.Priority
+	x.request.Model, x.request.Priority = model, priority
+	return changed
+}
+
+// pick chooses an endpoint in place of the one chosen before, in a decision that
+// began at began.
+func (x *exchange) pick(began time.Time) error {
 	x.leave()
-	x.endpoint, x.reason = x.handler.Picker.Pick(&x.request)
-	if x.endpoint == nil {
-		return x.refuse(x.reason)
+	h := x.handler
+	if h.Deadline > 0 {
+		x.request.Deadline = began.Add(h.Deadline - x.spent)
 	}
+	x.choice = h.Picker.Pick(&x.request)
+	if x.choice.Endpoint == nil {
+		return x.refuse(x.choice.Reason)
+	}
+	x.endpoint = x.choice.Endpoint
 	x.endpoint.Live.Begin()
-	if n := x.handler.Endpoints - 1; n > 0 {
-		x.fallbacks = x.handler.Picker.Fallbacks(&x.request, x.endpoint, n)
+	if n := h.Endpoints - 1; n > 0 {
+		x.fallbacks = h.Picker.Fallbacks(&x.request, x.endpoint, n)
 	}
 	return nil
 }
@@ -113,7 +145,7 @@ func (x *exchange) leave() {
 	x.endpoint, x.fallbacks = nil, nil
 }
 
-// Body looks for the model, where rules need it.
+// Body looks for the model and the prompt, where they count.
 func (x *exchange) Body(slice []byte) error {
 	if x.body.scanner != nil {
 		began := x.handler.Clock.Now()
@@ -123,15 +155,21 @@ func (x *exchange) Body(slice []byte) error {
 	return nil
 }
 
-// End applies the rule for the model, and picks again when it made a difference.
+// End picks again when the body made a difference, and the headers wait for it.
 func (x *exchange) End() (extproc.Decision, error) {
-	began := x.handler.Clock.Now()
-	splice, err := x.rewrite()
+	h := x.handler
+	began := h.Clock.Now()
+	splice, changed, err := x.rewrite()
 	if err != nil {
 		return extproc.Decision{}, err
 	}
-	if x.endpoint == nil {
-		if err := x.pick(); err != nil {
+	prompt := x.body.prompt
+	if prompt.Blocks() > 0 {
+		x.request.Prompt, changed = &prefix.Match{}, true
+		h.Prefixes.Lookup(prompt, x.request.Model, began, x.request.Prompt)
+	}
+	if changed && x.body.whole {
+		if err := x.pick(began); err != nil {
 			return extproc.Decision{}, err
 		}
 	}
@@ -140,11 +178,26 @@ func (x *exchange) End() (extproc.Decision, error) {
 	if err != nil {
 		return extproc.Decision{}, err
 	}
-	h := x.handler
-	h.Metrics.picks.WithLabelValues(string(x.reason)).Inc()
-	h.Log.Debug("picked", "model", x.asked, "target", x.request.Model, "endpoint", x.endpoint.Value, "pod", x.endpoint.Pod, "reason", string(x.reason))
+	if prompt.Blocks() > 0 {
+		h.Prefixes.Learn(prompt, x.request.Model, x.endpoint.Live.slotNumber(), began)
+	}
+	h.Metrics.picks.WithLabelValues(string(x.choice.Reason)).Inc()
+	x.explain()
 	d.Splice = splice
 	return d, nil
+}
+
+// explain logs why the choice is what it is.
+func (x *exchange) explain() {
+	if log, ctx := x.handler.Log, context.Background(); log.Enabled(ctx, slog.LevelDebug) {
+		c := &x.choice
+		log.LogAttrs(ctx, slog.LevelDebug, "picked",
+			slog.String("model", x.asked), slog.String("target", x.request.Model), slog.Int("priority", x.request.Priority),
+			slog.String("endpoint", c.Endpoint.Value), slog.String("pod", c.Endpoint.Pod),
+			slog.String("reason", string(c.Reason)), slog.Int("candidates", c.Candidates), slog.Float64("score", c.Score),
+			slog.Float64("requests", c.View.Outstanding), slog.Float64("queue", c.View.Waiting), slog.Float64("kv_cache", c.View.KVCache),
+			slog.String("adapter", c.View.Adapter.String()), slog.Float64("prompt_missing", c.View.Missing))
+	}
 }
 
 // start counts the request, now that its target is known.
@@ -228,7 +281,7 @@ func rejection(reason Reason) *extproc.Reject {
 
 // ResponseHeaders notes the status, and whether the gateway kept to the choice.
 func (x *exchange) ResponseHeaders(r *extproc.Response) {
-	x.status = r.Status()
+	x.status, x.unseen = r.Status(), r.Unseen
 	contentType, _ := r.Header("content-type")
 	x.streaming = strings.HasPrefix(strings.ToLower(contentType), "text/event-stream")
 	served := r.Metadata(header.MetadataNamespace, header.DestinationEndpointServed).GetStringValue()
@@ -299,7 +352,7 @@ func (x *exchange) code(o extproc.Outcome) string {
 		return "drained"
 	case x.status == 0:
 		return "none"
-	case x.ended || o.Ending == extproc.Drained:
+	case x.ended || x.unseen || o.Ending == extproc.Drained:
 		return codeLabel(x.status)
 	default:
 		return "cut"

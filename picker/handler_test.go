@@ -112,11 +112,12 @@ func (g *gateway) responseBody(body string, end bool) {
 // choice reads what the answers ask for: the header's value and the metadata's.
 func choice(answers []*extprocv3.ProcessingResponse) (inHeader, inMetadata string, removed []string) {
 	for _, a := range answers {
-		mutation := a.GetRequestHeaders().GetResponse().GetHeaderMutation()
-		removed = append(removed, mutation.GetRemoveHeaders()...)
-		for _, h := range mutation.GetSetHeaders() {
-			if h.GetHeader().GetKey() == "x-gateway-destination-endpoint" {
-				inHeader = string(h.GetHeader().GetRawValue())
+		for _, common := range []*extprocv3.CommonResponse{a.GetRequestHeaders().GetResponse(), a.GetRequestBody().GetResponse()} {
+			removed = append(removed, common.GetHeaderMutation().GetRemoveHeaders()...)
+			for _, h := range common.GetHeaderMutation().GetSetHeaders() {
+				if h.GetHeader().GetKey() == "x-gateway-destination-endpoint" {
+					inHeader = string(h.GetHeader().GetRawValue())
+				}
 			}
 		}
 		lb := a.GetDynamicMetadata().GetFields()["envoy.lb"].GetStructValue()

@@ -6,20 +6,37 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"k8s.io/utils/clock"
+
+	"github.com/kubectl-infer/kubectl-infer/picker/prefix"
 )
 
 // Request is what a choice depends on.
 type Request struct {
 	Model  string // the name the model server is asked for; "" when it is not known
 	Subset Subset
-	// Sheddable says that a saturated pool may refuse the request.
-	Sheddable bool
+	// Priority decides who is refused when the pool is saturated; 0 is the usual one.
+	Priority int
+	// Prompt tells what the model servers hold of the prompt; nil: nobody knows.
+	Prompt *prefix.Match
+	// Deadline ends the choice; the zero time: none.
+	Deadline time.Time
 
 	except []netip.AddrPort // chosen before
+}
+
+// Choice is what came of a request. Without an Endpoint it was refused, and only
+// Reason is set.
+type Choice struct {
+	Endpoint   *Endpoint
+	Reason     Reason
+	Candidates int // endpoints it was chosen from
+	View       View
+	Score      float64
 }
 
 // Filter tells whether an endpoint is eligible for a request.
@@ -36,6 +53,7 @@ type Reason string
 // The reasons. Those after OnlyOne come with no endpoint.
 const (
 	ByLoad      Reason = "load"              // the better of two by fresh loads
+	ByPrefix    Reason = "prefix"            // that one holds the beginning of the prompt
 	ByInFlight  Reason = "in_flight"         // no eligible endpoint has a fresh load; own requests decided
 	OnlyOne     Reason = "only_one"          // one endpoint was eligible
 	NoEndpoints Reason = "no_endpoints"      // the pool has none
@@ -48,7 +66,7 @@ const (
 
 // Reasons lists them all.
 func Reasons() []Reason {
-	return []Reason{ByLoad, ByInFlight, OnlyOne, NoEndpoints, NoneReady, NotInSubset, Shed, NotLoaded, Late}
+	return []Reason{ByLoad, ByPrefix, ByInFlight, OnlyOne, NoEndpoints, NoneReady, NotInSubset, Shed, NotLoaded, Late}
 }
 
 // Options of a Picker; a zero field has the default named beside it.
@@ -59,6 +77,7 @@ type Options struct {
 	// A pool is saturated when every eligible endpoint with a fresh load has this
 	// many requests in its queue (5), or this share of its KV cache in use (0.8).
 	ShedQueue, ShedKVCache float64
+	ShedBelow              int            // requests of a lower priority are refused then: 0
 	Exp                    func() float64 // draws from the exponential distribution with mean 1; must be safe for concurrent use
 }
 
@@ -73,6 +92,10 @@ type Picker struct {
 	exp       func() float64
 
 	shedQueue, shedKVCache float64
+	shedBelow              int
+
+	slots   atomic.Uint32 // given out
+	scratch sync.Pool     // of *[]candidate
 }
 
 // New returns a Picker with an empty snapshot.
@@ -84,7 +107,8 @@ func New(o Options) *Picker {
 		clock:     o.Clock,
 		exp:       o.Exp,
 
-		shedQueue: cmp.Or(o.ShedQueue, 5), shedKVCache: cmp.Or(o.ShedKVCache, 0.8),
+		shedQueue: cmp.Or(o.ShedQueue, 5), shedKVCache: cmp.Or(o.ShedKVCache, 0.8), shedBelow: o.ShedBelow,
+		scratch: sync.Pool{New: func() any { return new([]candidate) }},
 	}
 	if p.staleness <= 0 {
 		p.staleness = 5 * time.Second
@@ -101,7 +125,14 @@ func New(o Options) *Picker {
 
 // SetSnapshot replaces what is chosen from; picks that are under way finish
 // with the old one.
-func (p *Picker) SetSnapshot(s *Snapshot) { p.snapshot.Store(s) }
+func (p *Picker) SetSnapshot(s *Snapshot) {
+	for i := range s.Endpoints {
+		if slot := &s.Endpoints[i].Live.slot; slot.Load() == 0 {
+			slot.CompareAndSwap(0, p.slots.Add(1))
+		}
+	}
+	p.snapshot.Store(s)
+}
 
 // Snapshot returns what is chosen from now.
 func (p *Picker) Snapshot() *Snapshot { return p.snapshot.Load() }
@@ -136,31 +167,164 @@ func (p *Picker) eligible(e *Endpoint, r *Request) bool {
 	return true
 }
 
-// Pick chooses an endpoint for r, or nil and the reason why there is none. It
-// allocates nothing and does not count the request: that is Live.Begin's part.
+// Pick chooses an endpoint for r. It allocates nothing and does not count the
+// request: that is Live.Begin's part.
 //
 // When eligible endpoints answer to r.Model, or do not say, only those are
 // chosen from. When none does, all are: the model server's refusal is the one
 // that the client can understand.
-func (p *Picker) Pick(r *Request) (*Endpoint, Reason) {
-	endpoints := p.snapshot.Load().Endpoints
-	now := p.clock.Now()
-	s := p.survey(endpoints, r, now)
-	if s.eligible == 0 {
-		return nil, refusal(endpoints)
-	}
-	if r.Sheddable && s.fresh > 0 && s.saturated == s.fresh {
-		return nil, Shed
-	}
-	chosen := p.better(endpoints, r, now, s)
+func (p *Picker) Pick(r *Request) Choice {
+	endpoints, now := p.snapshot.Load().Endpoints, p.clock.Now()
+	scratch := p.scratch.Get().(*[]candidate)
+	defer p.scratch.Put(scratch)
+	candidates, ok := p.gather((*scratch)[:0], endpoints, r, now)
+	*scratch = candidates
 	switch {
-	case s.candidates() == 1:
-		return chosen, OnlyOne
-	case s.fresh == 0:
-		return chosen, ByInFlight
-	default:
-		return chosen, ByLoad
+	case !ok:
+		return Choice{Reason: Late}
+	case len(candidates) == 0:
+		return Choice{Reason: refusal(endpoints)}
 	}
+	s := p.survey(candidates)
+	if r.Priority < p.shedBelow && s.fresh > 0 && s.saturated == s.fresh {
+		return Choice{Reason: Shed}
+	}
+	c, ok := p.better(candidates, r, s)
+	if !ok {
+		return Choice{Reason: Late}
+	}
+	c.Candidates = len(candidates)
+	switch {
+	case len(candidates) == 1:
+		c.Reason = OnlyOne
+	case r.Prompt != nil && r.Prompt.Held(c.Endpoint.Live.slotNumber()) > 0:
+		c.Reason = ByPrefix
+	case s.fresh == 0:
+		c.Reason = ByInFlight
+	default:
+		c.Reason = ByLoad
+	}
+	return c
+}
+
+// candidate is an endpoint to choose from.
+type candidate struct {
+	endpoint *Endpoint
+	view     View
+	fresh    bool // the load in view is
+}
+
+// checkEvery is the number of endpoints between two looks at the deadline.
+const checkEvery = 32
+
+// late tells, now and then, that the deadline has passed.
+func (p *Picker) late(r *Request, i int) bool {
+	return i%checkEvery == checkEvery-1 && !r.Deadline.IsZero() && p.clock.Now().After(r.Deadline)
+}
+
+// gather appends the endpoints to choose from; not ok when it took too long.
+func (p *Picker) gather(to []candidate, endpoints []Endpoint, r *Request, now time.Time) (candidates []candidate, ok bool) {
+	serving := 0 // of to, at its beginning: those that answer to the model
+	for i := range endpoints {
+		e := &endpoints[i]
+		if p.late(r, i) {
+			return to, false
+		}
+		if !p.eligible(e, r) {
+			continue
+		}
+		serves := e.Live.Serves(r.Model)
+		if !serves && serving > 0 {
+			continue
+		}
+		if serves && serving == 0 {
+			to = to[:0]
+		}
+		c := candidate{endpoint: e}
+		c.view, c.fresh = e.Live.view(r.Model, now, p.staleness)
+		if r.Prompt != nil {
+			c.view.Missing = r.Prompt.Missing(e.Live.slotNumber())
+		}
+		to = append(to, c)
+		if serves {
+			serving++
+		}
+	}
+	return to, true
+}
+
+// survey is what the candidates are like together.
+type survey struct {
+	fresh     int  // those with a fresh load
+	saturated int  // of those
+	average   View // of those
+}
+
+func (p *Picker) survey(candidates []candidate) survey {
+	var s survey
+	for i := range candidates {
+		c := &candidates[i]
+		if !c.fresh {
+			continue
+		}
+		s.fresh++
+		if c.view.Waiting >= p.shedQueue || c.view.KVCache >= p.shedKVCache {
+			s.saturated++
+		}
+		s.average.Outstanding += c.view.Outstanding
+		s.average.Waiting += c.view.Waiting
+		s.average.KVCache += c.view.KVCache
+	}
+	if n := float64(s.fresh); n > 0 {
+		s.average.Outstanding /= n
+		s.average.Waiting /= n
+		s.average.KVCache /= n
+	}
+	return s
+}
+
+// better draws two different candidates, each in proportion to its score, and
+// returns the one with the higher score; not ok when it took too long. The draw is
+// the weighted reservoir of Efraimidis and Spirakis (2006): the smallest of
+// exponential variables divided by weights; it needs no memory of the scores.
+func (p *Picker) better(candidates []candidate, r *Request, s survey) (better Choice, ok bool) {
+	type draw struct {
+		at         *candidate
+		key, score float64
+	}
+	first, second := draw{key: math.Inf(1)}, draw{key: math.Inf(1)}
+	for i := range candidates {
+		if p.late(r, i) {
+			return Choice{}, false
+		}
+		d := draw{at: &candidates[i]}
+		d.score = p.score(d.at, s.average)
+		d.key = p.exp() / d.score
+		switch {
+		case first.at == nil || d.key < first.key:
+			first, second = d, first
+		case second.at == nil || d.key < second.key:
+			second = d
+		}
+	}
+	if second.at != nil && second.score > first.score {
+		first = second
+	}
+	return Choice{Endpoint: first.at.endpoint, View: first.at.view, Score: first.score}, true
+}
+
+// score multiplies the scorers' judgements of one candidate. What a stale one
+// does not tell is taken to be the average of the fresh ones.
+func (p *Picker) score(c *candidate, average View) float64 {
+	if !c.fresh {
+		c.view.Outstanding = max(c.view.Outstanding, average.Outstanding)
+		c.view.Waiting, c.view.KVCache = average.Waiting, average.KVCache
+	}
+	score := 1.0
+	for _, s := range p.scorers {
+		score *= s(c.view)
+	}
+	return score
 }
 
 // Fallbacks returns up to n endpoints to try when first does not answer, the
@@ -168,10 +332,10 @@ func (p *Picker) Pick(r *Request) (*Endpoint, Reason) {
 func (p *Picker) Fallbacks(r *Request, first *Endpoint, n int) []*Endpoint {
 	var chosen []*Endpoint
 	without := *r
-	without.Sheddable = false
+	without.Priority = max(r.Priority, p.shedBelow) // it was let in
 	without.except = append(without.except, first.Address)
 	for len(chosen) < n {
-		next, _ := p.Pick(&without)
+		next := p.Pick(&without).Endpoint
 		if next == nil {
 			break
 		}
@@ -179,109 +343,6 @@ func (p *Picker) Fallbacks(r *Request, first *Endpoint, n int) []*Endpoint {
 		without.except = append(without.except, next.Address)
 	}
 	return chosen
-}
-
-// survey is what the eligible endpoints are like together.
-type survey struct {
-	eligible  int
-	serving   int  // of these, those that answer to the request's model or do not say
-	fresh     int  // of the candidates, those with a fresh load
-	saturated int  // of those
-	average   View // of those
-}
-
-// candidates is the number of endpoints to choose from.
-func (s *survey) candidates() int {
-	if s.serving > 0 {
-		return s.serving
-	}
-	return s.eligible
-}
-
-// candidate tells whether an endpoint is to be chosen from.
-func (p *Picker) candidate(e *Endpoint, r *Request, serving int) bool {
-	return p.eligible(e, r) && (serving == 0 || e.Live.Serves(r.Model))
-}
-
-func (p *Picker) survey(endpoints []Endpoint, r *Request, now time.Time) survey {
-	var s survey
-	for i := range endpoints {
-		if e := &endpoints[i]; p.eligible(e, r) {
-			s.eligible++
-			if e.Live.Serves(r.Model) {
-				s.serving++
-			}
-		}
-	}
-	for i := range endpoints {
-		e := &endpoints[i]
-		if !p.candidate(e, r, s.serving) {
-			continue
-		}
-		if v, ok := e.Live.view(r.Model, now, p.staleness); ok {
-			s.fresh++
-			if v.Waiting >= p.shedQueue || v.KVCache >= p.shedKVCache {
-				s.saturated++
-			}
-			s.average.Outstanding += v.Outstanding
-			s.average.Waiting += v.Waiting
-			s.average.KVCache += v.KVCache
-		}
-	}
-	if s.fresh > 0 {
-		s.average.Outstanding /= float64(s.fresh)
-		s.average.Waiting /= float64(s.fresh)
-		s.average.KVCache /= float64(s.fresh)
-	}
-	return s
-}
-
-// better draws two different eligible endpoints, each in proportion to its
-// score, and returns the one with the higher score. The draw is the weighted
-// reservoir of Efraimidis and Spirakis (2006): the smallest of exponential
-// variables divided by weights; it needs no memory of the scores.
-func (p *Picker) better(endpoints []Endpoint, r *Request, now time.Time, s survey) *Endpoint {
-	type draw struct {
-		endpoint   *Endpoint
-		key, score float64
-	}
-	first, second := draw{key: math.Inf(1)}, draw{key: math.Inf(1)}
-	for i := range endpoints {
-		e := &endpoints[i]
-		if !p.candidate(e, r, s.serving) {
-			continue
-		}
-		d := draw{endpoint: e, score: p.score(e, r.Model, now, s.average)}
-		d.key = p.exp() / d.score
-		switch {
-		case first.endpoint == nil || d.key < first.key:
-			first, second = d, first
-		case second.endpoint == nil || d.key < second.key:
-			second = d
-		}
-	}
-	if second.endpoint != nil && second.score > first.score {
-		return second.endpoint
-	}
-	return first.endpoint
-}
-
-// score multiplies the scorers' judgements of one endpoint. What a stale one
-// does not tell is taken to be the average of the fresh ones.
-func (p *Picker) score(e *Endpoint, model string, now time.Time, average View) float64 {
-	v, fresh := e.Live.view(model, now, p.staleness)
-	if !fresh {
-		v = View{
-			Outstanding: max(v.Outstanding, average.Outstanding),
-			Waiting:     average.Waiting,
-			KVCache:     average.KVCache,
-		}
-	}
-	score := 1.0
-	for _, s := range p.scorers {
-		score *= s(v)
-	}
-	return score
 }
 
 func refusal(endpoints []Endpoint) Reason {

@@ -52,11 +52,11 @@ func shares(t *testing.T, p *Picker, r Request) map[string]float64 {
 	t.Helper()
 	got := map[string]float64{}
 	for range draws {
-		e, reason := p.Pick(&r)
-		if e == nil {
-			t.Fatalf("no endpoint: %s", reason)
+		c := p.Pick(&r)
+		if c.Endpoint == nil {
+			t.Fatalf("no endpoint: %s", c.Reason)
 		}
-		got[e.Value] += 1.0 / draws
+		got[c.Endpoint.Value] += 1.0 / draws
 	}
 	return got
 }
@@ -82,8 +82,8 @@ func TestPickRefusesWithAReason(t *testing.T) {
 		t.Run(rule, func(t *testing.T) {
 			t.Parallel()
 			p, _ := seeded(tc.endpoints...)
-			if e, reason := p.Pick(&tc.request); e != nil || reason != tc.reason {
-				t.Errorf("got %v, %s; want none, %s", e, reason, tc.reason)
+			if c := p.Pick(&tc.request); c != (Choice{Reason: tc.reason}) {
+				t.Errorf("got %+v; want none, %s", c, tc.reason)
 			}
 		})
 	}
@@ -109,8 +109,8 @@ func TestPickPrefers(t *testing.T) {
 			if got[tc.endpoints[tc.want].Value] < tc.share-1e-9 {
 				t.Errorf("shares %v", got)
 			}
-			if _, reason := p.Pick(&Request{}); reason != ByLoad {
-				t.Errorf("reason %s", reason)
+			if c := p.Pick(&Request{}); c.Reason != ByLoad {
+				t.Errorf("reason %s", c.Reason)
 			}
 		})
 	}
@@ -134,8 +134,8 @@ func TestPickSharesAmongEquals(t *testing.T) {
 					t.Errorf("%s has %.3f", value, share)
 				}
 			}
-			if _, reason := p.Pick(&Request{}); reason != tc.reason {
-				t.Errorf("reason %s", reason)
+			if c := p.Pick(&Request{}); c.Reason != tc.reason {
+				t.Errorf("reason %s", c.Reason)
 			}
 		})
 	}
@@ -159,8 +159,8 @@ func TestStaleIsNeverIdle(t *testing.T) {
 	if got := shares(t, p, Request{})[frozen.Value]; got > 0.05 {
 		t.Errorf("all stale, own requests decide: it draws %.3f", got)
 	}
-	if _, reason := p.Pick(&Request{}); reason != ByInFlight {
-		t.Errorf("reason %s", reason)
+	if c := p.Pick(&Request{}); c.Reason != ByInFlight {
+		t.Errorf("reason %s", c.Reason)
 	}
 }
 
@@ -209,7 +209,7 @@ func TestPickDoesNotHerdBetweenScrapes(t *testing.T) {
 	p, _ := seeded(endpoints...)
 	most := int64(0)
 	for range 200 {
-		e, _ := p.Pick(&Request{})
+		e := p.Pick(&Request{}).Endpoint
 		e.Live.Begin()
 		most = max(most, e.Live.InFlight())
 	}
@@ -241,13 +241,13 @@ func TestPickWhileTheSnapshotChanges(t *testing.T) {
 	for range 4 {
 		picks.Go(func() {
 			for range 2000 {
-				e, reason := p.Pick(&Request{})
-				if e == nil {
-					t.Errorf("no endpoint: %s", reason)
+				c := p.Pick(&Request{})
+				if c.Endpoint == nil {
+					t.Errorf("no endpoint: %s", c.Reason)
 					return
 				}
-				e.Live.Begin()
-				e.Live.End()
+				c.Endpoint.Live.Begin()
+				c.Endpoint.Live.End()
 			}
 		})
 	}

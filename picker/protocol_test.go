@@ -51,18 +51,15 @@ func TestEveryModeIsAnswered(t *testing.T) {
 		"trailers, no body": func(g *gateway) []*extprocv3.ProcessingResponse {
 			return append(g.request(nil, false), g.requestTrailers()...)
 		},
-		"headers and a hang": func(g *gateway) []*extprocv3.ProcessingResponse { return g.request(nil, true) },
 	}
-	for name, mode := range procv3.ProcessingMode_BodySendMode_value {
-		if name == "GRPC" {
-			continue
-		}
+	for name, modes := range everyMode() {
 		for ending, play := range endings {
 			t.Run(name+", "+ending, func(t *testing.T) {
 				t.Parallel()
-				send := procv3.ProcessingMode_BodySendMode(mode)
 				g := newGateway(t, loaded(0, 0, 0, 0))
-				g.mode(send, send)
+				if g.mode(modes[0], modes[1]); modes[0] < 0 {
+					g.config = nil
+				}
 				answers := play(g)
 				if inHeader, inMetadata, _ := choice(answers); inHeader != "10.0.0.1:8000" || inMetadata != inHeader {
 					t.Errorf("header %q, metadata %q", inHeader, inMetadata)
@@ -71,14 +68,32 @@ func TestEveryModeIsAnswered(t *testing.T) {
 					t.Errorf("body %q, content-length %q", body, length)
 				}
 				g.responseHeaders(nil, false, ":status", "200")
-				g.responseBody("x", false)
-				g.responseBody("", true)
+				if modes[1] != procv3.ProcessingMode_NONE {
+					g.responseBody("x", false)
+					g.responseBody("", true)
+				}
 				g.conv.Close(extproc.Finished)
 				g.expect("infer_picker_requests_finished_total", `
 					infer_picker_requests_finished_total{code="200",model="unknown",namespace="ns",pool="pool",target_model="unknown"} 1`)
 			})
 		}
 	}
+}
+
+// everyMode is each mode of the request's body with each of the response's; -1 is a
+// gateway that sends no protocol_config.
+func everyMode() map[string][2]procv3.ProcessingMode_BodySendMode {
+	modes := map[string][2]procv3.ProcessingMode_BodySendMode{"no protocol_config": {-1, -1}}
+	for request, r := range procv3.ProcessingMode_BodySendMode_value {
+		for response, s := range procv3.ProcessingMode_BodySendMode_value {
+			if request != "GRPC" && response != "GRPC" {
+				modes["request "+request+", response "+response] = [2]procv3.ProcessingMode_BodySendMode{
+					procv3.ProcessingMode_BodySendMode(r), procv3.ProcessingMode_BodySendMode(s),
+				}
+			}
+		}
+	}
+	return modes
 }
 
 // The cases of the reference's hermetic suite that are about choosing. State is
@@ -119,8 +134,8 @@ func TestHermeticChoices(t *testing.T) {
 func TestAModelThatNobodyHasLoadedGoesSomewhere(t *testing.T) {
 	t.Parallel()
 	p, _ := seeded(serving(0, "a"), serving(1, "b"))
-	if e, reason := p.Pick(&Request{Model: "c"}); e == nil {
-		t.Errorf("refused: %s; the model server's own 404 says more", reason)
+	if c := p.Pick(&Request{Model: "c"}); c.Endpoint == nil {
+		t.Errorf("refused: %s; the model server's own 404 says more", c.Reason)
 	}
 }
 
@@ -172,35 +187,145 @@ func TestFallbacksAreOrderedAndAnswered(t *testing.T) {
 
 func TestWhoIsShed(t *testing.T) {
 	t.Parallel()
-	table := rewrite.NewTable([]rewrite.Object{{Sheddable: []string{"batch"}}})
+	saturated := func() []Endpoint { return []Endpoint{loaded(0, 0, 5, 0), loaded(1, 0, 0, 0.9)} }
 	for rule, tc := range map[string]struct {
-		model     string
-		endpoints []Endpoint
-		status    int
+		model, objective string
+		below            int
+		untrusted        bool
+		endpoints        []Endpoint
+		shed             bool
 	}{
-		"sheddable, all saturated: 429":             {"batch", []Endpoint{loaded(0, 0, 5, 0), loaded(1, 0, 0, 0.9)}, 429},
-		"sheddable, one has room":                   {"batch", []Endpoint{loaded(0, 0, 5, 0), loaded(1, 0, 4, 0.7)}, 0},
-		"standard, all saturated":                   {"chat", []Endpoint{loaded(0, 0, 50, 0), loaded(1, 0, 0, 0.9)}, 0},
-		"sheddable, no fresh load: nobody can tell": {"batch", []Endpoint{endpoint(0)}, 0},
+		"sheddable, all saturated":                       {"batch", "", 0, false, saturated(), true},
+		"sheddable, one has room":                        {"batch", "", 0, false, []Endpoint{loaded(0, 0, 5, 0), loaded(1, 0, 4, 0.7)}, false},
+		"standard, all saturated":                        {"chat", "", 0, false, saturated(), false},
+		"critical, all saturated":                        {"urgent", "", 0, false, saturated(), false},
+		"standard, where what is below 1 is shed":        {"chat", "", 1, false, saturated(), true},
+		"critical, where what is below 1 is shed":        {"urgent", "", 1, false, saturated(), false},
+		"sheddable, where only what is below -5 is shed": {"batch", "", -5, false, saturated(), false},
+		"an objective below":                             {"chat", "low", 0, false, saturated(), true},
+		"an objective above counts before the model":     {"batch", "high", 0, false, saturated(), false},
+		"an objective that does not exist":               {"chat", "none", 0, false, saturated(), false},
+		"an objective that nobody vouches for":           {"batch", "high", 0, true, saturated(), true},
+		"no fresh load: nobody can tell":                 {"batch", "", 0, false, []Endpoint{endpoint(0)}, false},
+		"one is fresh and saturated, one is not fresh":   {"batch", "", 0, false, []Endpoint{loaded(0, 0, 5, 0), endpoint(1)}, true},
+	} {
+		for _, name := range []string{"x-llm-d-inference-objective", "x-gateway-inference-objective"} {
+			t.Run(rule+", "+name, func(t *testing.T) {
+				t.Parallel()
+				g := newGateway(t, tc.endpoints...)
+				g.handler.TrustHeaders = !tc.untrusted
+				g.picker.shedBelow = tc.below
+				table := rewrite.NewTable([]rewrite.Object{
+					{Model: "batch", Priority: -1},
+					{Model: "urgent", Priority: 1},
+					{Name: "low", Objective: true, Priority: -5},
+					{Name: "high", Objective: true, Priority: 5},
+				})
+				g.handler.Rewrites = func() *rewrite.Table { return table }
+				answers := g.request(nil, false, "x-gateway-model-name", tc.model, name, tc.objective)
+				if len(answers) == 1 && answers[0].GetImmediateResponse() == nil {
+					answers = append(answers, g.requestBody(`{"model":"`+tc.model+`"}`)...)
+				}
+				answer := answers[len(answers)-1].GetImmediateResponse()
+				if shed := answer.GetStatus().GetCode() == 429; shed != tc.shed {
+					t.Fatalf("got %v", answer)
+				}
+				headers := map[string]string{}
+				for _, h := range answer.GetHeaders().GetSetHeaders() {
+					headers[h.GetHeader().GetKey()] = string(h.GetHeader().GetRawValue())
+				}
+				if tc.shed && (headers["x-infer-reject-reason"] != "shed" || headers["retry-after"] != "1") {
+					t.Errorf("headers %v", headers)
+				}
+				if n := g.counter("infer_picker_picks_total", "reason", "shed"); (n == 1) != tc.shed {
+					t.Errorf("%v counted as shed", n)
+				}
+			})
+		}
+	}
+}
+
+// A model that only the body names is shed, too.
+func TestTheModelInTheBodyIsShed(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, loaded(0, 0, 9, 0))
+	table := rewrite.NewTable([]rewrite.Object{{Model: "batch", Priority: -1}})
+	g.handler.Rewrites = func() *rewrite.Table { return table }
+	answers := append(g.request(nil, false), g.requestBody(`{"model":"batch"}`)...)
+	if answer := answers[len(answers)-1].GetImmediateResponse(); answer.GetStatus().GetCode() != 429 {
+		t.Errorf("got %v", answers)
+	}
+	g.conv.Close(extproc.Finished)
+	if n := g.picker.Snapshot().Endpoints[0].Live.InFlight(); n != 0 {
+		t.Errorf("%d requests in flight", n)
+	}
+}
+
+func TestARewriteThatAHeaderAsksFor(t *testing.T) {
+	t.Parallel()
+	for rule, tc := range map[string]struct {
+		trust   bool
+		rules   []string
+		headers []string
+		body    string
+		want    string // the body that goes on, or the reason of a refusal
+	}{
+		"is done where headers are trusted":          {true, nil, []string{"x-llm-d-model-name-rewrite", "x"}, `{"model":"m"}`, `{"model":"x"}`},
+		"so is that of the older header":             {true, nil, []string{"x-gateway-model-name-rewrite", "x"}, `{"model":"m"}`, `{"model":"x"}`},
+		"is not done where they are not":             {false, nil, []string{"x-llm-d-model-name-rewrite", "x"}, `{"model":"m"}`, `{"model":"m"}`},
+		"yields to a rule":                           {true, []string{"m>y"}, []string{"x-llm-d-model-name-rewrite", "x"}, `{"model":"m"}`, `{"model":"y"}`},
+		"to what is no model name is refused":        {true, nil, []string{"x-llm-d-model-name-rewrite", "a b"}, `{"model":"m"}`, "rewrite_header"},
+		"said twice says nothing":                    {true, nil, []string{"x-llm-d-model-name-rewrite", "x", "x-llm-d-model-name-rewrite", "y"}, `{"model":"m"}`, `{"model":"m"}`},
+		"of a body that is no JSON is refused":       {true, nil, []string{"x-llm-d-model-name-rewrite", "x"}, `hello`, "json_not_object"},
+		"goes to a model that is not known to exist": {true, nil, []string{"x-llm-d-model-name-rewrite", "unheard-of"}, `{"model":"m"}`, `{"model":"unheard-of"}`},
 	} {
 		t.Run(rule, func(t *testing.T) {
 			t.Parallel()
-			g := newGateway(t, tc.endpoints...)
-			g.handler.Rewrites = func() *rewrite.Table { return table }
-			answers := g.request(nil, true, "x-gateway-model-name", tc.model)
+			g := newGateway(t, serving(0, "m", "x", "y"))
+			g.handler.TrustHeaders = tc.trust
+			g.follow(tc.rules...)
+			answers := append(g.request(nil, false, tc.headers...), g.requestBody(tc.body)...)
+			got, _ := sent(answers, tc.body)
+			if r := answers[len(answers)-1].GetImmediateResponse(); r != nil {
+				got = r.GetDetails()
+			}
+			if got != tc.want {
+				t.Errorf("got %s, want %s", got, tc.want)
+			}
+		})
+	}
+}
+
+// An answer that comes too late is none, and what would take too long is not done
+// to its end.
+func TestADecisionIsCutShortAtItsDeadline(t *testing.T) {
+	t.Parallel()
+	for rule, tc := range map[string]struct {
+		each time.Duration // that an endpoint takes
+		most int64         // endpoints looked at
+		late bool
+	}{
+		"in time: all are looked at":        {time.Millisecond, 500, false},
+		"late: the rest is not looked at":   {10 * time.Millisecond, 128, true},
+		"late at once: a few are looked at": {time.Second, 32, true},
+	} {
+		t.Run(rule, func(t *testing.T) {
+			t.Parallel()
+			var endpoints []Endpoint
+			for i := range 500 {
+				endpoints = append(endpoints, loaded(i, 0, 0, 0))
+			}
+			g := newGateway(t, endpoints...)
+			g.handler.Deadline = time.Second
+			looked := int64(0)
+			g.picker.scorers = []Scorer{func(View) float64 { looked++; g.clock.Step(tc.each); return 1 }}
+			answers := g.request(nil, false)
 			answer := answers[len(answers)-1].GetImmediateResponse()
-			if int(answer.GetStatus().GetCode()) != tc.status {
-				t.Fatalf("got %v", answer)
+			if late := answer.GetStatus().GetCode() == 503 && answer.GetDetails() == "deadline"; late != tc.late || looked > tc.most {
+				t.Errorf("%d looked at, got %v", looked, answer)
 			}
-			if tc.status == 0 {
-				return
-			}
-			headers := map[string]string{}
-			for _, h := range answer.GetHeaders().GetSetHeaders() {
-				headers[h.GetHeader().GetKey()] = string(h.GetHeader().GetRawValue())
-			}
-			if headers["x-infer-reject-reason"] != "shed" || headers["retry-after"] != "1" {
-				t.Errorf("headers %v", headers)
+			if n := g.counter("infer_picker_picks_total", "reason", "deadline"); (n == 1) != tc.late {
+				t.Errorf("%v counted as late", n)
 			}
 		})
 	}

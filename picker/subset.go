@@ -12,7 +12,8 @@ import (
 // value restricts nothing.
 type Subset struct {
 	restricts bool
-	addresses []netip.AddrPort // sorted; port 0 stands for every port
+	addresses []netip.AddrPort // sorted
+	hosts     []netip.Addr     // sorted: every port of theirs
 }
 
 // maxHint bounds the entries of a hint that are read, so that a hint costs no
@@ -39,13 +40,23 @@ func SubsetOf(hint *structpb.Value) Subset {
 	s := Subset{restricts: true}
 	for _, entry := range entries[:min(len(entries), maxHint)] {
 		if address, ok := parseEntry(strings.TrimSpace(entry)); ok {
-			s.addresses = append(s.addresses, address)
+			s.add(address)
 		}
 	}
 	slices.SortFunc(s.addresses, netip.AddrPort.Compare)
+	slices.SortFunc(s.hosts, netip.Addr.Compare)
 	return s
 }
 
+func (s *Subset) add(address netip.AddrPort) {
+	if address.Port() == 0 {
+		s.hosts = append(s.hosts, address.Addr())
+		return
+	}
+	s.addresses = append(s.addresses, address)
+}
+
+// parseEntry reads one entry; port 0 stands for every port.
 func parseEntry(entry string) (netip.AddrPort, bool) {
 	if address, err := netip.ParseAddrPort(entry); err == nil {
 		return netip.AddrPortFrom(address.Addr().Unmap(), address.Port()), address.Port() != 0
@@ -63,6 +74,6 @@ func (s Subset) Includes(address netip.AddrPort) bool {
 	if _, found := slices.BinarySearchFunc(s.addresses, address, netip.AddrPort.Compare); found {
 		return true
 	}
-	_, found := slices.BinarySearchFunc(s.addresses, netip.AddrPortFrom(address.Addr(), 0), netip.AddrPort.Compare)
+	_, found := slices.BinarySearchFunc(s.hosts, address.Addr(), netip.Addr.Compare)
 	return found
 }

@@ -2,12 +2,14 @@ package pool
 
 import (
 	"cmp"
+	"fmt"
 	"net/netip"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	inferencev1 "sigs.k8s.io/gateway-api-inference-extension/api/v1"
 
@@ -73,10 +75,10 @@ func isReady(pod *corev1.Pod) bool {
 }
 
 // trim keeps of a Pod only what assemble reads, so that a namespace of large
-// Pods stays small in memory, and makes a v1 pool of a v1alpha2 one.
+// Pods stays small in memory, and reads pools.
 func trim(object any) (any, error) {
 	if u, ok := object.(*unstructured.Unstructured); ok {
-		return fromAlpha(u)
+		return readPool(u)
 	}
 	pod, ok := object.(*corev1.Pod)
 	if !ok {
@@ -92,4 +94,30 @@ func trim(object any) (any, error) {
 		}
 	}
 	return slim, nil
+}
+
+// readPool reads what matters of an InferencePool. A v1alpha2 one has a flat map
+// of labels and one port.
+// Source: api/v1/inferencepool_types.go of gateway-api-inference-extension v1.6.0,
+// api/v1alpha2/inferencepool_types.go of v0.5.1.
+func readPool(u *unstructured.Unstructured) (*inferencev1.InferencePool, error) {
+	p := &inferencev1.InferencePool{}
+	p.Name, p.Namespace, p.UID, p.ResourceVersion = u.GetName(), u.GetNamespace(), u.GetUID(), u.GetResourceVersion()
+	var alpha struct {
+		Selector         map[inferencev1.LabelKey]inferencev1.LabelValue `json:"selector"`
+		TargetPortNumber inferencev1.PortNumber                          `json:"targetPortNumber"`
+	}
+	spec, _ := u.Object["spec"].(map[string]any)
+	into := any(&p.Spec)
+	if u.GroupVersionKind().Group == GroupAlpha {
+		into = &alpha
+	}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(spec, into); err != nil {
+		return nil, fmt.Errorf("read InferencePool %s: %w", u.GetName(), err)
+	}
+	if into != any(&p.Spec) {
+		p.Spec.Selector.MatchLabels = alpha.Selector
+		p.Spec.TargetPorts = []inferencev1.Port{{Number: alpha.TargetPortNumber}}
+	}
+	return p, nil
 }

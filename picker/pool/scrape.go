@@ -233,8 +233,12 @@ type Series struct {
 }
 
 // ParseSeries reads "name" or "name{label=value,…}", quotes around values
-// allowed, as the reference picker's flags write it.
+// allowed, as the reference picker's flags write it. Quotes around all of it are
+// those that the reference's charts leave in.
 func ParseSeries(text string) (Series, error) {
+	if bare, err := strconv.Unquote(strings.TrimSpace(text)); err == nil {
+		text = bare
+	}
 	name, rest, labelled := strings.Cut(strings.TrimSpace(text), "{")
 	s := Series{Name: strings.TrimSpace(name)}
 	if !labelled {

@@ -10,25 +10,26 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	apiwatch "k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 	inferencev1 "sigs.k8s.io/gateway-api-inference-extension/api/v1"
-	inference "sigs.k8s.io/gateway-api-inference-extension/client-go/clientset/versioned"
 
 	"github.com/kubectl-infer/kubectl-infer/picker"
 )
 
 // Watcher keeps a snapshot in step with one InferencePool and its Pods.
 type Watcher struct {
-	Inference       inference.Interface
-	Alpha           dynamic.Interface // set: the pool is a v1alpha2 one, read here and not by Inference
-	Core            kubernetes.Interface
-	Namespace, Name string                 // of the pool
-	Publish         func(*picker.Snapshot) // called by one goroutine
-	Synced          func()                 // called once: the pool and its Pods were seen
-	Log             *slog.Logger
+	Pools                  dynamic.Interface
+	Core                   kubernetes.Interface
+	Group, Namespace, Name string // of the pool
+	// Fixed is the pool where there is no such object; then Pools is not asked.
+	Fixed   *inferencev1.InferencePoolSpec
+	Publish func(*picker.Snapshot) // called by one goroutine
+	Synced  func()                 // called once: the pool and its Pods were seen
+	Log     *slog.Logger
 }
 
 // Run publishes snapshots until ctx ends. A pool that does not exist, yet or any
@@ -36,12 +37,12 @@ type Watcher struct {
 // the former ones are kept.
 func (w *Watcher) Run(ctx context.Context) {
 	f := &following{Watcher: w, changed: make(chan struct{}, 1)}
-	if w.Alpha != nil {
-		f.pools = f.watch(ctx, w.alphaByName(), &unstructured.Unstructured{})
-	} else {
-		f.pools = f.watch(ctx, w.poolsByName(), &inferencev1.InferencePool{})
-	}
 	defer f.stop()
+	if w.Fixed != nil {
+		f.changed <- struct{}{}
+	} else {
+		f.pools = f.watch(ctx, w.poolsByName(), &unstructured.Unstructured{})
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -66,15 +67,15 @@ type following struct {
 
 // step brings the snapshot up to date.
 func (f *following) step(ctx context.Context) {
-	if !f.pools.hasSynced() {
+	if f.pools != nil && !f.pools.hasSynced() {
 		return
 	}
-	pool := f.pool()
-	if pool == nil {
+	spec := f.pool()
+	if spec == nil {
 		f.forget()
 		return
 	}
-	selector := selectorOf(&pool.Spec).String()
+	selector := selectorOf(spec).String()
 	switch {
 	case f.current != nil && f.current.selector == selector:
 		f.next = f.next.stop()
@@ -88,17 +89,20 @@ func (f *following) step(ctx context.Context) {
 		f.current, f.next = f.next, nil
 	}
 	if f.next == nil {
-		f.spec = &pool.Spec
+		f.spec = spec
 	}
 	if f.current != nil {
 		f.publish()
 	}
 }
 
-func (f *following) pool() *inferencev1.InferencePool {
+func (f *following) pool() *inferencev1.InferencePoolSpec {
+	if f.Fixed != nil {
+		return f.Fixed
+	}
 	for _, object := range f.pools.List() {
 		if pool := object.(*inferencev1.InferencePool); pool.Name == f.Name {
-			return pool
+			return &pool.Spec
 		}
 	}
 	return nil
@@ -133,10 +137,20 @@ func (f *following) stop() {
 	f.next.stop()
 }
 
+// GroupV1 and GroupAlpha are the API groups of InferencePools.
+const (
+	GroupV1    = "inference.networking.k8s.io"
+	GroupAlpha = "inference.networking.x-k8s.io"
+)
+
 // poolsByName asks for the one pool by name, so that a Role that names it
 // suffices.
 func (w *Watcher) poolsByName() cache.ListerWatcher {
-	pools := w.Inference.InferenceV1().InferencePools(w.Namespace)
+	kind := schema.GroupVersionResource{Group: GroupV1, Version: "v1", Resource: "inferencepools"}
+	if w.Group == GroupAlpha {
+		kind.Group, kind.Version = GroupAlpha, "v1alpha2"
+	}
+	pools := w.Pools.Resource(kind).Namespace(w.Namespace)
 	byName := fields.OneTermEqualSelector(metav1.ObjectNameField, w.Name).String()
 	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
@@ -147,7 +161,7 @@ func (w *Watcher) poolsByName() cache.ListerWatcher {
 			o.FieldSelector = byName
 			return pools.Watch(ctx, o)
 		},
-	}, w.Inference)
+	}, w.Pools)
 }
 
 func (w *Watcher) podsBySelector(selector string) cache.ListerWatcher {

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"log/slog"
 	"reflect"
@@ -10,54 +11,87 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/dynamic"
+	dynamicfake "k8s.io/client-go/dynamic/fake"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
-	inferencev1 "sigs.k8s.io/gateway-api-inference-extension/api/v1"
-	inferencefake "sigs.k8s.io/gateway-api-inference-extension/client-go/clientset/versioned/fake"
 
 	"github.com/kubectl-infer/kubectl-infer/picker"
 )
 
 func discard() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
 
-func newPool(ports ...int32) *inferencev1.InferencePool {
-	return &inferencev1.InferencePool{
-		ObjectMeta: metav1.ObjectMeta{Name: "qwen", Namespace: "ns"},
-		Spec:       newSpec(ports...),
-	}
-}
-
 // cluster runs a Watcher against fakes.
 type cluster struct {
 	t         *testing.T
 	core      *fake.Clientset
-	inference *inferencefake.Clientset
+	pools     *dynamicfake.FakeDynamicClient
+	group     string
 	snapshots chan *picker.Snapshot
 	synced    chan struct{}
 	watching  chan string // resources, as their watches are open: fakes lose what comes before
 }
 
-func newCluster(t *testing.T) *cluster {
+func newCluster(t *testing.T, change ...func(*Watcher)) *cluster {
 	t.Helper()
+	lists := map[schema.GroupVersionResource]string{kindOf(GroupV1): "InferencePoolList", kindOf(GroupAlpha): "InferencePoolList"}
 	c := &cluster{
-		t: t, core: fake.NewClientset(), inference: inferencefake.NewSimpleClientset(),
+		t: t, core: fake.NewClientset(), pools: dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), lists),
 		snapshots: make(chan *picker.Snapshot, 1000), synced: make(chan struct{}, 10),
 		watching: make(chan string, 100),
 	}
 	c.announce(&c.core.Fake, c.core.Tracker())
-	c.announce(&c.inference.Fake, c.inference.Tracker())
+	c.announce(&c.pools.Fake, c.pools.Tracker())
 	w := &Watcher{
-		Inference: c.inference, Core: c.core, Namespace: "ns", Name: "qwen", Log: discard(),
+		Pools: c.pools, Core: c.core, Group: GroupV1, Namespace: "ns", Name: "qwen", Log: discard(),
 		Publish: func(s *picker.Snapshot) { c.snapshots <- s },
 		Synced:  func() { c.synced <- struct{}{} },
 	}
+	for _, f := range change {
+		f(w)
+	}
+	c.group = w.Group
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { w.Run(ctx) })
 	t.Cleanup(func() { cancel(); running.Wait() })
-	c.watches("inferencepools")
+	if w.Fixed == nil {
+		c.watches("inferencepools")
+	}
 	return c
+}
+
+func kindOf(group string) schema.GroupVersionResource {
+	version := "v1"
+	if group == GroupAlpha {
+		version = "v1alpha2"
+	}
+	return schema.GroupVersionResource{Group: group, Version: version, Resource: "inferencepools"}
+}
+
+func (c *cluster) pool() dynamic.ResourceInterface {
+	return c.pools.Resource(kindOf(c.group)).Namespace("ns")
+}
+
+// object is a pool as the API server has it.
+func (c *cluster) object(spec any) *unstructured.Unstructured {
+	c.t.Helper()
+	text, err := json.Marshal(spec)
+	c.check(err)
+	u := &unstructured.Unstructured{Object: map[string]any{}}
+	var fields map[string]any
+	c.check(json.Unmarshal(text, &fields))
+	u.Object["spec"] = fields
+	kind := kindOf(c.group)
+	u.SetAPIVersion(kind.GroupVersion().String())
+	u.SetKind("InferencePool")
+	u.SetNamespace("ns")
+	u.SetName("qwen")
+	return u
 }
 
 // announce tells of every watch once the tracker has it.
@@ -81,9 +115,15 @@ func (c *cluster) check(err error) {
 	}
 }
 
-func (c *cluster) addPool(p *inferencev1.InferencePool) {
+func (c *cluster) addPool(spec any) {
 	c.t.Helper()
-	_, err := c.inference.InferenceV1().InferencePools("ns").Create(c.t.Context(), p, metav1.CreateOptions{})
+	_, err := c.pool().Create(c.t.Context(), c.object(spec), metav1.CreateOptions{})
+	c.check(err)
+}
+
+func (c *cluster) changePool(spec any) {
+	c.t.Helper()
+	_, err := c.pool().Update(c.t.Context(), c.object(spec), metav1.UpdateOptions{})
 	c.check(err)
 }
 
@@ -105,7 +145,7 @@ func TestWatcherFollowsPoolAndPods(t *testing.T) {
 	c := newCluster(t)
 	c.expect() // no pool yet
 	c.addPod(newPod("a", "10.0.0.1"))
-	c.addPool(newPool(8000))
+	c.addPool(newSpec(8000))
 	first := c.expect("10.0.0.1:8000")
 	first.Endpoints[0].Live.Begin()
 	<-c.synced
@@ -117,17 +157,16 @@ func TestWatcherFollowsPoolAndPods(t *testing.T) {
 	c.check(err)
 	c.expect("10.0.0.1:8000", "10.0.0.2:8000")
 
-	_, err = c.inference.InferenceV1().InferencePools("ns").Update(t.Context(), newPool(8000, 8001), metav1.UpdateOptions{})
-	c.check(err)
+	c.changePool(newSpec(8000, 8001))
 	both := c.expect("10.0.0.1:8000", "10.0.0.1:8001", "10.0.0.2:8000", "10.0.0.2:8001")
 	if both.Endpoints[0].Live.InFlight() != 1 {
 		t.Error("the endpoint lost its count when the pool changed")
 	}
 	c.check(c.core.CoreV1().Pods("ns").Delete(t.Context(), "a", metav1.DeleteOptions{}))
 	c.expect("10.0.0.2:8000", "10.0.0.2:8001")
-	c.check(c.inference.InferenceV1().InferencePools("ns").Delete(t.Context(), "qwen", metav1.DeleteOptions{}))
+	c.check(c.pool().Delete(t.Context(), "qwen", metav1.DeleteOptions{}))
 	c.expect()
-	c.addPool(newPool(8000))
+	c.addPool(newSpec(8000))
 	c.expect("10.0.0.2:8000")
 	if len(c.synced) != 0 {
 		t.Error("synced was called twice")
@@ -139,12 +178,11 @@ func TestWatcherKeepsItsEndpointsUntilThoseOfANewSelectorAreListed(t *testing.T)
 	c := newCluster(t)
 	c.addPod(newPod("old", "10.0.0.1"))
 	c.addPod(newPod("new", "10.0.0.2", func(p *corev1.Pod) { p.Labels["app"] = "next" }))
-	c.addPool(newPool(8000))
+	c.addPool(newSpec(8000))
 	c.expect("10.0.0.1:8000")
-	changed := newPool(9000)
-	changed.Spec.Selector.MatchLabels["app"] = "next"
-	_, err := c.inference.InferenceV1().InferencePools("ns").Update(t.Context(), changed, metav1.UpdateOptions{})
-	c.check(err)
+	changed := newSpec(9000)
+	changed.Selector.MatchLabels["app"] = "next"
+	c.changePool(changed)
 	until(t, c.snapshots, "the new selector's endpoints", func(s *picker.Snapshot) bool {
 		got := values(s)
 		if len(got) != 1 {
@@ -154,10 +192,38 @@ func TestWatcherKeepsItsEndpointsUntilThoseOfANewSelectorAreListed(t *testing.T)
 	})
 }
 
+func TestWatcherFollowsAPoolOfV1alpha2(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, func(w *Watcher) { w.Group = GroupAlpha })
+	c.addPod(newPod("a", "10.0.0.1"))
+	c.addPod(newPod("other", "10.0.0.2", func(p *corev1.Pod) { p.Labels["app"] = "next" }))
+	c.addPool(map[string]any{"selector": map[string]string{"app": "qwen"}, "targetPortNumber": 8000})
+	c.expect("10.0.0.1:8000")
+	<-c.synced
+	c.changePool(map[string]any{"selector": map[string]string{"app": "next"}, "targetPortNumber": 9000})
+	c.expect("10.0.0.2:9000")
+	c.check(c.pool().Delete(t.Context(), "qwen", metav1.DeleteOptions{}))
+	c.expect()
+}
+
+func TestWatcherFollowsPodsWithoutAPool(t *testing.T) {
+	t.Parallel()
+	spec := newSpec(8000, 8001)
+	c := newCluster(t, func(w *Watcher) { w.Fixed = &spec })
+	c.expect()
+	<-c.synced
+	c.watches("pods")
+	c.addPod(newPod("a", "10.0.0.1"))
+	c.expect("10.0.0.1:8000", "10.0.0.1:8001")
+	if len(c.pools.Actions()) > 0 {
+		t.Errorf("pools were asked for: %v", c.pools.Actions())
+	}
+}
+
 func TestWatcherAsksForOnePoolAndForSelectedPodsOnly(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)
-	c.addPool(newPool(8000))
+	c.addPool(newSpec(8000))
 	<-c.synced
 	asked := func(actions []clienttesting.Action) (pools, pods bool) {
 		for _, a := range actions {
@@ -170,7 +236,7 @@ func TestWatcherAsksForOnePoolAndForSelectedPodsOnly(t *testing.T) {
 		}
 		return pools, pods
 	}
-	if pools, _ := asked(c.inference.Actions()); !pools {
+	if pools, _ := asked(c.pools.Actions()); !pools {
 		t.Error("pools were not asked for by name")
 	}
 	if _, pods := asked(c.core.Actions()); !pods {

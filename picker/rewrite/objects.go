@@ -17,8 +17,9 @@ const (
 	groupAlpha = "inference.networking.x-k8s.io"
 	groupLLMD  = "llm-d.ai"
 
-	kindModel   = "InferenceModel"
-	kindRewrite = "InferenceModelRewrite"
+	kindModel     = "InferenceModel"
+	kindRewrite   = "InferenceModelRewrite"
+	kindObjective = "InferenceObjective"
 )
 
 // maxName is the longest model name that is served, in bytes; the body router
@@ -56,6 +57,13 @@ type modelRewrite struct {
 	}
 }
 
+type inferenceObjective struct {
+	Spec struct {
+		PoolRef  poolRef
+		Priority int
+	}
+}
+
 // ReadObject reads one object; ok is false when it is about another pool. A
 // target that is no model name makes an error that names the object.
 func ReadObject(u *unstructured.Unstructured, pool Pool) (o Object, ok bool, err error) {
@@ -65,6 +73,8 @@ func ReadObject(u *unstructured.Unstructured, pool Pool) (o Object, ok bool, err
 		ok, err = o.readModel(u, pool)
 	case kindRewrite:
 		ok, err = o.readRewrite(u, pool)
+	case kindObjective:
+		ok, err = o.readObjective(u, pool)
 	}
 	if err != nil {
 		return Object{}, false, fmt.Errorf("read %s %s: %w", u.GetKind(), u.GetName(), err)
@@ -90,9 +100,7 @@ func (o *Object) readModel(u *unstructured.Unstructured, pool Pool) (bool, error
 	if m.Spec.PoolRef.Name != pool.Name || group != "" && group != groupAlpha && group != groupV1 || m.Spec.ModelName == "" {
 		return false, nil
 	}
-	if m.Spec.Criticality == "Sheddable" {
-		o.Sheddable = []string{m.Spec.ModelName}
-	}
+	o.Model, o.Priority = m.Spec.ModelName, criticality(m.Spec.Criticality)
 	var targets []rewriteTarget
 	for _, t := range m.Spec.TargetModels {
 		targets = append(targets, rewriteTarget{t.Name, t.Weight})
@@ -105,19 +113,50 @@ func (o *Object) readModel(u *unstructured.Unstructured, pool Pool) (bool, error
 	return true, err
 }
 
+// criticality is the priority that stands for an InferenceModel's criticality; an
+// unset one is Standard, as the API says.
+func criticality(c string) int {
+	switch c {
+	case "Critical":
+		return 1
+	case "Sheddable":
+		return -1
+	default:
+		return 0
+	}
+}
+
+func (o *Object) readObjective(u *unstructured.Unstructured, pool Pool) (bool, error) {
+	var i inferenceObjective
+	if err := decode(u, &i); err != nil {
+		return false, err
+	}
+	o.Objective, o.Priority = true, i.Spec.Priority
+	return i.Spec.PoolRef.names(pool), nil
+}
+
+// names tells whether a reference that must name the pool's own group, v1's where
+// it names none, is to this pool.
+func (r poolRef) names(pool Pool) bool {
+	group := r.Group
+	if group == "" {
+		group = groupV1
+	}
+	return r.Name == pool.Name && group == pool.Group
+}
+
 func (o *Object) readRewrite(u *unstructured.Unstructured, pool Pool) (bool, error) {
 	var m modelRewrite
 	if err := decode(u, &m); err != nil {
 		return false, err
 	}
-	group := m.Spec.PoolRef.Group
-	if group == "" {
-		group = groupV1
-	}
-	if m.Spec.PoolRef.Name != pool.Name || group != pool.Group {
+	if !m.Spec.PoolRef.names(pool) {
 		return false, nil
 	}
 	for _, rule := range m.Spec.Rules {
+		if len(rule.Split) > 0 && len(rule.Targets) > 0 {
+			return false, fmt.Errorf("a rule has both split and targets: they are one list under two names")
+		}
 		targets, err := weigh(append(rule.Split, rule.Targets...))
 		if err != nil {
 			return false, err
@@ -143,7 +182,7 @@ func weigh(targets []rewriteTarget) ([]Target, error) {
 	}
 	var out []Target
 	for _, t := range targets {
-		if !servable(t.ModelRewrite) {
+		if !Servable(t.ModelRewrite) {
 			return nil, fmt.Errorf("target %q is not 1 to %d visible ASCII characters", t.ModelRewrite, maxName)
 		}
 		weight := int64(1)
@@ -158,6 +197,7 @@ func weigh(targets []rewriteTarget) ([]Target, error) {
 	return out, nil
 }
 
-func servable(name string) bool {
+// Servable tells whether a name is one that a request can be rewritten to.
+func Servable(name string) bool {
 	return name != "" && len(name) <= maxName && strings.IndexFunc(name, func(r rune) bool { return r <= ' ' || r > '~' }) < 0
 }

@@ -21,6 +21,10 @@ func model(spec string) string {
 	return "{kind: InferenceModel, metadata: {name: x}, spec: {modelName: m, " + spec + "}}"
 }
 
+func objective(spec string) string {
+	return "{kind: InferenceObjective, metadata: {name: x}, spec: {" + spec + "}}"
+}
+
 func rewriting(spec string) string {
 	return "{kind: InferenceModelRewrite, metadata: {name: x}, spec: {" + spec + "}}"
 }
@@ -34,7 +38,14 @@ func TestReadObject(t *testing.T) {
 		"InferenceModel: either group of the pool":          {model("poolRef: {name: p, group: inference.networking.k8s.io}"), "[m:m=1]"},
 		"InferenceModel: another group":                     {model("poolRef: {name: p, group: example.com}"), "not ours"},
 		"InferenceModel: another pool":                      {model("poolRef: {name: q}"), "not ours"},
-		"InferenceModel: sheddable":                         {model("poolRef: {name: p}, criticality: Sheddable"), "[m:m=1] sheddable [m]"},
+		"InferenceModel: sheddable is below the usual":      {model("poolRef: {name: p}, criticality: Sheddable"), "[m:m=1] m has -1"},
+		"InferenceModel: critical is above it":              {model("poolRef: {name: p}, criticality: Critical"), "[m:m=1] m has 1"},
+		"InferenceModel: standard is the usual":             {model("poolRef: {name: p}, criticality: Standard"), "[m:m=1]"},
+		"Objective: its priority":                           {objective("priority: -10, poolRef: {name: p}"), "[] objective x has -10"},
+		"Objective: unset is 0":                             {objective("poolRef: {name: p}"), "[] objective x has 0"},
+		"Objective: of another pool":                        {objective("priority: 1, poolRef: {name: q}"), "not ours"},
+		"Objective: of the pool's own group, and no other":  {objective("priority: 1, poolRef: {name: p, group: inference.networking.x-k8s.io}"), "not ours"},
+		"Rewrite: both split and targets is refused":        {rewriting("poolRef: {name: p}, rules: [{split: [{modelRewrite: a}], targets: [{modelRewrite: b}]}]"), "read InferenceModelRewrite x: a rule has both split and targets: they are one list under two names"},
 		"Rewrite: split":                                    {rewriting("poolRef: {name: p}, rules: [{matches: [{model: {type: Exact, value: m}}], split: [{modelRewrite: a, weight: 3}, {modelRewrite: b, weight: 1}]}]"), "[m:a=3,b=1]"},
 		"Rewrite: targets":                                  {rewriting("poolRef: {name: p}, rules: [{matches: [{model: {value: m}}], targets: [{modelRewrite: a, weight: 3}]}]"), "[m:a=3]"},
 		"Rewrite: matches are alternatives":                 {rewriting("poolRef: {name: p}, rules: [{matches: [{model: {value: m}}, {model: {value: k}}], targets: [{modelRewrite: a}]}]"), "[m:a=1 k:a=1]"},
@@ -76,8 +87,11 @@ func describe(o Object) string {
 		rules = append(rules, s)
 	}
 	s := fmt.Sprint(rules)
-	if len(o.Sheddable) > 0 {
-		s += fmt.Sprint(" sheddable ", o.Sheddable)
+	switch {
+	case o.Objective:
+		s += fmt.Sprintf(" objective %s has %d", o.Name, o.Priority)
+	case o.Priority != 0:
+		s += fmt.Sprintf(" %s has %d", o.Model, o.Priority)
 	}
 	return s
 }

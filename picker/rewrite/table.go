@@ -22,19 +22,22 @@ type Rule struct {
 
 // Table is every rule of a pool. It does not change; the zero Table is empty.
 type Table struct {
-	exact     map[string]*Rule
-	generic   *Rule
-	sheddable map[string]bool
-	names     map[string]bool
+	exact              map[string]*Rule
+	generic            *Rule
+	models, objectives map[string]int // priorities
+	names              map[string]bool
 }
 
-// Object is what one InferenceModel or InferenceModelRewrite says.
+// Object is what one InferenceModel, InferenceModelRewrite or InferenceObjective
+// says.
 type Object struct {
 	Kind, Name string
 	Created    time.Time
 	Rules      []Rule
-	// Sheddable names the models whose requests a saturated pool may refuse.
-	Sheddable []string
+	// Model is the one whose requests have Priority; "" where Objective has it.
+	Model     string
+	Objective bool // requests that name this object have Priority
+	Priority  int
 }
 
 // NewTable puts objects in force, the oldest first.
@@ -42,16 +45,26 @@ func NewTable(objects []Object) *Table {
 	ordered := slices.SortedStableFunc(slices.Values(objects), func(a, b Object) int {
 		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
 	})
-	t := &Table{exact: map[string]*Rule{}, sheddable: map[string]bool{}, names: map[string]bool{}}
+	t := &Table{exact: map[string]*Rule{}, models: map[string]int{}, objectives: map[string]int{}, names: map[string]bool{}}
 	for _, o := range ordered {
-		for _, model := range o.Sheddable {
-			t.sheddable[model] = true
+		if o.Model != "" {
+			first(t.models, o.Model, o.Priority)
+		}
+		if o.Objective {
+			first(t.objectives, o.Name, o.Priority)
 		}
 		for _, rule := range o.Rules {
 			t.add(o, rule)
 		}
 	}
 	return t
+}
+
+// first keeps what an older object said.
+func first(m map[string]int, name string, priority int) {
+	if _, said := m[name]; !said {
+		m[name] = priority
+	}
 }
 
 func (t *Table) add(o Object, rule Rule) {
@@ -90,9 +103,14 @@ func (t *Table) Empty() bool { return len(t.exact) == 0 && t.generic == nil }
 // Names tells whether a rule is about this model, or sends to it.
 func (t *Table) Names(model string) bool { return model != "" && t.names[model] }
 
-// Sheddable tells whether requests for a model may be refused by a saturated
-// pool.
-func (t *Table) Sheddable(model string) bool { return t.sheddable[model] }
+// Priority is that of the objective which a request names, else of its model, else
+// 0; requests of a lower one are refused first when a pool is saturated.
+func (t *Table) Priority(model, objective string) int {
+	if priority, ok := t.objectives[objective]; ok {
+		return priority
+	}
+	return t.models[model]
+}
 
 // Targets lists every target model in order.
 func (t *Table) Targets() []string {

@@ -102,7 +102,7 @@ func TestWhichRuleWins(t *testing.T) {
 
 func TestTableKnowsItsNames(t *testing.T) {
 	t.Parallel()
-	table := NewTable([]Object{{Sheddable: []string{"s"}, Rules: []Rule{
+	table := NewTable([]Object{{Rules: []Rule{
 		{Model: "m", Targets: []Target{{"b", 1}, {"a", 1}}}, {Targets: []Target{{"c", 1}, {"a", 1}}},
 	}}})
 	if got := table.Targets(); !slices.Equal(got, []string{"a", "b", "c"}) {
@@ -111,7 +111,31 @@ func TestTableKnowsItsNames(t *testing.T) {
 	if !table.Names("m") || !table.Names("c") || table.Names("x") || table.Names("") {
 		t.Error("wrong names")
 	}
-	if !table.Sheddable("s") || table.Sheddable("m") || table.Empty() || !new(Table).Empty() {
-		t.Error("wrong sheddable or empty")
+	if table.Empty() || !new(Table).Empty() {
+		t.Error("wrong empty")
+	}
+}
+
+func TestPriority(t *testing.T) {
+	t.Parallel()
+	old, young := time.Unix(1, 0), time.Unix(2, 0)
+	table := NewTable([]Object{
+		{Created: young, Name: "a", Model: "batch", Priority: 5},
+		{Created: old, Name: "b", Model: "batch", Priority: -1},
+		{Created: old, Name: "urgent", Objective: true, Priority: 10},
+	})
+	for rule, tc := range map[string]struct {
+		model, objective string
+		want             int
+	}{
+		"nothing is said: 0":                   {"chat", "", 0},
+		"its model's, by the oldest object":    {"batch", "", -1},
+		"the objective's before its model's":   {"batch", "urgent", 10},
+		"one that does not exist says nothing": {"batch", "none", -1},
+		"an InferenceModel is no objective":    {"chat", "b", 0},
+	} {
+		if got := table.Priority(tc.model, tc.objective); got != tc.want {
+			t.Errorf("%s: %d, want %d", rule, got, tc.want)
+		}
 	}
 }

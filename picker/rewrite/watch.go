@@ -38,7 +38,9 @@ func kinds() []schema.GroupVersionResource {
 	return []schema.GroupVersionResource{
 		{Group: groupAlpha, Version: "v1alpha2", Resource: "inferencemodels"},
 		{Group: groupAlpha, Version: "v1alpha2", Resource: "inferencemodelrewrites"},
+		{Group: groupAlpha, Version: "v1alpha2", Resource: "inferenceobjectives"},
 		{Group: groupLLMD, Version: "v1alpha2", Resource: "inferencemodelrewrites"},
+		{Group: groupLLMD, Version: "v1alpha2", Resource: "inferenceobjectives"},
 	}
 }
 
@@ -80,7 +82,7 @@ func (f *following) look(ctx context.Context, factory dynamicinformer.DynamicSha
 		case apierrors.IsForbidden(err):
 			f.Log.Warn("rules of this kind have no effect: the picker may not read them", "resource", kind.GroupResource().String(), "error", err)
 		case err != nil:
-			f.Log.Warn("look for model rewrites", "resource", kind.GroupResource().String(), "error", err)
+			f.Log.Warn("look for rules", "resource", kind.GroupResource().String(), "error", err)
 			sure = false
 		case readable:
 			f.follow(ctx, factory, kind)
@@ -128,7 +130,7 @@ func (f *following) follow(ctx context.Context, factory dynamicinformer.DynamicS
 		f.Log.Error("watch", "resource", kind.Resource, "error", err)
 		return
 	}
-	f.Log.Info("following model rewrites", "resource", kind.GroupResource().String())
+	f.Log.Info("following", "resource", kind.GroupResource().String())
 	factory.Start(ctx.Done())
 }
 

@@ -1,18 +1,75 @@
 // Package score holds the scorers of the endpoint picker: small functions from
-// a model server's load to a number between 0 and 1. Start reading at Default.
+// a model server's load to a number between 0 and 1. Start reading at New.
 //
 // Scores are ratios: the picker multiplies them, so an endpoint with twice the
-// score of another is drawn twice as often, whatever the others say.
+// score of another is drawn twice as often, whatever the others say. A weight is
+// an exponent: at 2 a scorer counts twice, at 0 not at all.
 package score
 
-import "github.com/kubectl-infer/kubectl-infer/picker"
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
 
-// Default returns the scorers in use: requests there, requests queued there,
-// KV cache, LoRA adapter. A queued request is among the outstanding ones too, so it weighs
-// double: it is the one that makes a new request wait for its first token,
-// while running ones share the batch.
-func Default() []picker.Scorer {
-	return []picker.Scorer{Outstanding, Queue, KVCache, Adapter}
+	"github.com/kubectl-infer/kubectl-infer/picker"
+)
+
+// Weights gives each scorer, by name, its weight; those not named have 1.
+type Weights map[string]float64
+
+// named are the scorers there are, in the order in which they are multiplied.
+func named() []struct {
+	name  string
+	score picker.Scorer
+} {
+	return []struct {
+		name  string
+		score picker.Scorer
+	}{
+		{"requests", Outstanding},
+		{"queue", Queue},
+		{"kv-cache", KVCache},
+		{"lora", Adapter},
+		{"prefix", Prefix},
+	}
+}
+
+// Names lists the scorers.
+func Names() []string {
+	var names []string
+	for _, s := range named() {
+		names = append(names, s.name)
+	}
+	return names
+}
+
+// maxWeight keeps the product of all scores a number that is not 0.
+const maxWeight = 10
+
+// New returns the scorers in use. A queued request is among the outstanding ones
+// too, so at equal weights it counts double: it is the one that makes a new request
+// wait for its first token, while running ones share the batch.
+func New(weights Weights) ([]picker.Scorer, error) {
+	for name, w := range weights {
+		if !slices.Contains(Names(), name) {
+			return nil, fmt.Errorf("no scorer %q: there are %s", name, strings.Join(Names(), ", "))
+		}
+		if !(w >= 0 && w <= maxWeight) {
+			return nil, fmt.Errorf("weight %v of scorer %s: not between 0 and %d", w, name, maxWeight)
+		}
+	}
+	var scorers []picker.Scorer
+	for _, s := range named() {
+		w, set := weights[s.name]
+		switch score := s.score; {
+		case !set || w == 1:
+			scorers = append(scorers, score)
+		case w > 0:
+			scorers = append(scorers, func(v picker.View) float64 { return math.Pow(score(v), w) })
+		}
+	}
+	return scorers, nil
 }
 
 // Outstanding prefers few requests, running or waiting: 1 when idle, 1/(1+n)
@@ -45,3 +102,7 @@ func Adapter(v picker.View) float64 {
 		return 1
 	}
 }
+
+// Prefix prefers servers that hold the beginning of the prompt: to compute all of
+// a long one is worth three requests ahead.
+func Prefix(v picker.View) float64 { return 1 / (1 + 3*v.Missing) }

@@ -71,55 +71,6 @@ func TestNamespaceComesFromFlagThenEnvironmentThenDefault(t *testing.T) {
 	}
 }
 
-// What the reference's charts and manifests pass.
-func TestArgumentsOfTheReferenceAreAccepted(t *testing.T) {
-	t.Parallel()
-	for rule, tc := range map[string]struct {
-		args        []string
-		meaningless []string
-	}{
-		"chart v1.0": {
-			[]string{
-				"--pool-name", "p", "--pool-namespace", "ns", "--v", "1", "--grpc-port", "9002", "--grpc-health-port", "9003",
-				"--metrics-port", "9090", "--config-file", "/config/default-plugins.yaml",
-			},
-			[]string{"--config-file"},
-		},
-		"chart v1.5 with leader election": {
-			[]string{
-				"--pool-name", "p", "--pool-namespace", "ns", "--pool-group", "inference.networking.k8s.io", "--zap-encoder", "json",
-				"--config-file", "/config/x.yaml", "--tracing=false", "--ha-enable-leader-election", "-v=4", "--health-checking",
-			},
-			[]string{"--config-file", "--ha-enable-leader-election", "--health-checking", "--tracing", "--zap-encoder"},
-		},
-		"benchmark": {
-			[]string{"--pool-name=p", "--secure-serving=false", "--metrics-endpoint-auth=false", "--tracing=false"},
-			[]string{"--metrics-endpoint-auth", "--tracing"},
-		},
-		"Triton": {
-			[]string{
-				"--pool-name=p", "--total-queued-requests-metric", "nv_trt_llm_request_metrics{request_type=waiting}",
-				"--kv-cache-usage-percentage-metric", "nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=fraction}", "--lora-info-metric", "",
-			},
-			nil,
-		},
-		"reference intervals": {
-			[]string{"--pool-name=p", "--refresh-metrics-interval=50ms", "--metrics-staleness-threshold=2s", "--model-server-metrics-port=8000"}, nil,
-		},
-	} {
-		t.Run(rule, func(t *testing.T) {
-			t.Parallel()
-			o, err := parse(tc.args, &bytes.Buffer{}, env())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !reflect.DeepEqual(o.command.Meaningless(), tc.meaningless) {
-				t.Errorf("said to be without effect: %q", o.command.Meaningless())
-			}
-		})
-	}
-}
-
 func TestMistakesAreNamed(t *testing.T) {
 	t.Parallel()
 	for rule, tc := range map[string]struct {
@@ -133,6 +84,20 @@ func TestMistakesAreNamed(t *testing.T) {
 		"no endpoint to answer with":     {"--pool-name=p --max-endpoints=0", "--max-endpoints"},
 		"a deadline in the past":         {"--pool-name=p --decision-timeout=-1s", "--decision-timeout"},
 		"a pool that always sheds":       {"--pool-name=p --shed-queue-threshold=0", "--shed-queue-threshold"},
+		"a pool and a selector":          {"--pool-name=p --endpoint-selector=a=b --endpoint-target-ports=1", "not 2 of them"},
+		"a selector without ports":       {"--endpoint-selector=a=b", "--endpoint-target-ports"},
+		"a selector that is none":        {"--endpoint-selector=a=b=c --endpoint-target-ports=1", "a=b=c"},
+		"ports without a selector":       {"--pool-name=p --endpoint-target-ports=1", "--endpoint-selector"},
+		"a scorer that is none":          {"--pool-name=p --scorer-weights=latency=1", "latency"},
+		"a weight that is none":          {"--pool-name=p --scorer-weights=queue=much", "queue=much"},
+		"a weight below zero":            {"--pool-name=p --scorer-weights=queue=-1", "--scorer-weights"},
+		"a file that is not there":       {"--pool-name=p --config-file=/nonexistent", "/nonexistent"},
+		"a file and a text":              {"--pool-name=p --config-file=x --config-text=y", "--config-text"},
+		"a text that is no config":       {"--pool-name=p --config-text=kind:x", "--config-text"},
+		"blocks of a byte":               {"--pool-name=p --prefix-block-bytes=1", "--prefix-block-bytes"},
+		"more blocks than there can be":  {"--pool-name=p --prefix-max-blocks=1000", "--prefix-max-blocks"},
+		"an index without entries":       {"--pool-name=p --prefix-index-entries=0", "--prefix-index-entries"},
+		"a window without length":        {"--pool-name=p --prefix-window=0", "--prefix-window"},
 		"an endpoint without port":       {"--endpoints=127.0.0.1", "127.0.0.1"},
 		"a scheme that is none":          {"--pool-name=p --model-server-metrics-scheme=ftp", "ftp"},
 		"a series that cannot be read":   {"--pool-name=p --total-queued-requests-metric=a{b}", "--total-queued-requests-metric"},

@@ -22,12 +22,11 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
-	inference "sigs.k8s.io/gateway-api-inference-extension/client-go/clientset/versioned"
 
 	"github.com/kubectl-infer/kubectl-infer/picker"
 	"github.com/kubectl-infer/kubectl-infer/picker/pool"
+	"github.com/kubectl-infer/kubectl-infer/picker/prefix"
 	"github.com/kubectl-infer/kubectl-infer/picker/rewrite"
-	"github.com/kubectl-infer/kubectl-infer/picker/score"
 	"github.com/kubectl-infer/kubectl-infer/pkg/evidence/scrape"
 	"github.com/kubectl-infer/kubectl-infer/pkg/extproc"
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
@@ -44,6 +43,10 @@ func Main(ctx context.Context, args []string, stderr io.Writer) error {
 		return err
 	}
 	log := o.command.Logger(stderr)
+	if len(o.unused) > 0 {
+		log.Warn("parts of the configuration file without effect in this picker", "parts", o.unused)
+	}
+	extproc.LimitMemory(o.serving.BodyBudgetBytes, o.memory())
 	var source endpoints
 	if len(o.endpoints) == 0 {
 		if source, err = watchPool(o, log, os.Getenv("KUBECONFIG")); err != nil {
@@ -53,6 +56,12 @@ func Main(ctx context.Context, args []string, stderr io.Writer) error {
 		source = fixed(o)
 	}
 	return run(ctx, o, log, source)
+}
+
+// memory is what the picker keeps beside bodies, in bytes: the blocks it remembers,
+// and room for the objects it follows and the pages it reads.
+func (o *options) memory() int64 {
+	return int64(o.prefixes.Entries)*prefix.EntryBytes + int64(o.workers)*o.limits.Bytes
 }
 
 // world is what an API server tells a picker.
@@ -87,10 +96,6 @@ func watchPool(o *options, log *slog.Logger, kubeconfig string) (endpoints, erro
 	if err != nil {
 		return nil, fmt.Errorf("build core client: %w", err)
 	}
-	pools, err := inference.NewForConfig(config)
-	if err != nil {
-		return nil, fmt.Errorf("build InferencePool client: %w", err)
-	}
 	objects, err := dynamic.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("build dynamic client: %w", err)
@@ -101,11 +106,8 @@ func watchPool(o *options, log *slog.Logger, kubeconfig string) (endpoints, erro
 		seen := make(chan struct{}, 2) // one for the pool, one for the rules
 		see := func() { seen <- struct{}{} }
 		follow := &pool.Watcher{
-			Inference: pools, Core: core, Namespace: o.namespace, Name: o.pool,
+			Pools: objects, Core: core, Group: o.group, Namespace: o.namespace, Name: o.pool, Fixed: o.fixed,
 			Publish: w.endpoints.SetSnapshot, Synced: see, Log: log,
-		}
-		if o.group == groupAlpha {
-			follow.Alpha = objects
 		}
 		rules := &rewrite.Watcher{
 			Discovery: core.Discovery(), Dynamic: objects, Namespace: o.namespace,
@@ -145,7 +147,7 @@ func restConfig(kubeconfig string) (*rest.Config, error) {
 // run wires the parts and serves until ctx ends and the drain is over.
 func run(ctx context.Context, o *options, log *slog.Logger, source endpoints) error {
 	p := picker.New(picker.Options{
-		Staleness: o.staleness, Scorers: score.Default(), ShedQueue: o.shedQueue, ShedKVCache: o.shedKVCache,
+		Staleness: o.staleness, Scorers: o.scorers, ShedQueue: o.shedQueue, ShedKVCache: o.shedKVCache, ShedBelow: o.shedBelow,
 	})
 	w := &world{endpoints: p}
 	registry := prometheus.NewRegistry()
@@ -153,8 +155,12 @@ func run(ctx context.Context, o *options, log *slog.Logger, source endpoints) er
 	handler := &picker.Handler{
 		Picker: p, Clock: clock.RealClock{}, Log: log,
 		Metrics:  picker.NewMetrics(registry, o.namespace, o.pool, o.maxModels),
-		Rewrites: w.rules.Load, Endpoints: o.maxChoice, Deadline: o.deadline,
+		Rewrites: w.rules.Load, Endpoints: o.maxChoice, Deadline: o.deadline, TrustHeaders: o.trust,
 	}
+	if o.weights["prefix"] > 0 {
+		handler.Prefixes = prefix.New(o.prefixes)
+	}
+	log.Info("choosing by", "weights", o.weights, "shed_below", o.shedBelow, "shed_queue", o.shedQueue, "shed_kv_cache", o.shedKVCache)
 	handler.Metrics.CountUnloaded(registry, o.namespace, o.pool, handler)
 	handler.Metrics.CountReady(registry, o.namespace, o.pool, p)
 	server, err := extproc.Listen(o.serving, log, func(context.Context) extproc.Processor { return handler.NewProcessor() })

@@ -241,11 +241,11 @@ func TestNotReadyUntilThePoolWasSeen(t *testing.T) {
 func TestMainSaysWhatIsWithoutEffectOnce(t *testing.T) {
 	t.Setenv("KUBECONFIG", t.TempDir()+"/none")
 	var out bytes.Buffer
-	err := Main(t.Context(), []string{"--pool-name=p", "--tracing", "--config-file=x"}, &out)
+	err := Main(t.Context(), []string{"--pool-name=p", "--tracing", "--zap-encoder=json"}, &out)
 	if err == nil || !strings.Contains(err.Error(), "none") {
 		t.Errorf("error %v", err)
 	}
-	if got := out.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "--config-file --tracing") {
+	if got := out.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "--tracing --zap-encoder") {
 		t.Errorf("log:\n%s", got)
 	}
 }

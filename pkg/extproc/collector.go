@@ -6,6 +6,15 @@ import (
 	"runtime/debug"
 )
 
+// LimitMemory tells the garbage collector where to work harder, unless
+// $GOMEMLIMIT does: at the bytes of the bodies, a sixteenth for the program and
+// what surrounds them, and what else the program keeps.
+func LimitMemory(bodies, rest int64) {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(bodies + max(bodies/16, 32<<20) + rest)
+	}
+}
+
 // relaxedPercent is the garbage, in percent of live memory, at which Go collects
 // while the memory limit is far. A server's live memory is a few MiB between
 // bodies, and at Go's default of 100 percent it would collect all the

@@ -261,7 +261,7 @@ func (c *Conversation) responseHeaders(m *message, h *extprocv3.HttpHeaders) err
 	}
 	c.response = open
 	r := NewResponse(h.GetHeaders(), m.GetMetadataContext())
-	r.EndOfStream = h.GetEndOfStream()
+	r.EndOfStream, r.Unseen = h.GetEndOfStream(), c.responseMode.none()
 	c.processor.ResponseHeaders(r)
 	if r.EndOfStream {
 		c.endResponse()

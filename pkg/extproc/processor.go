@@ -86,6 +86,8 @@ type Response struct {
 	fields
 	// EndOfStream says that the response has no body.
 	EndOfStream bool
+	// Unseen says that the gateway shows nothing of the body, nor its end.
+	Unseen bool
 }
 
 // NewResponse is to Response what NewRequest is to Request.

@@ -38,6 +38,19 @@ const (
 	SubsetNamespace = "envoy.lb.subset_hint"
 )
 
+// What a request may ask of the picker, under llm-d's name and under the inference
+// extension's older one. Nobody authenticates them: the picker reads them only
+// with --trust-client-headers.
+//
+// Source: pkg/epp/metadata/consts.go of gateway-api-inference-extension v1.5.0 and
+// of llm-d-router v0.9.0.
+const (
+	// Objective is the name of an InferenceObjective, which gives the priority.
+	Objective, ObjectiveOld = "x-llm-d-inference-objective", "x-gateway-inference-objective"
+	// ModelRewrite is the model that is to serve the request.
+	ModelRewrite, ModelRewriteOld = "x-llm-d-model-name-rewrite", "x-gateway-model-name-rewrite"
+)
+
 // RejectReason is the response header in which both servers say why they
 // answered a request themselves. Source: this package.
 const RejectReason = "x-infer-reject-reason"

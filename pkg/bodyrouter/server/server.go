@@ -10,7 +10,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"runtime/debug"
 	"sync"
 
 	"github.com/go-logr/logr"
@@ -33,15 +32,9 @@ func Main(ctx context.Context, args []string, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(memoryLimit(o.serving.BodyBudgetBytes))
-	}
+	extproc.LimitMemory(o.serving.BodyBudgetBytes, 0)
 	return run(ctx, o, stderr, func(*extproc.Server) {})
 }
-
-// memoryLimit is where the garbage collector starts to work harder, in bytes: the
-// bodies, and a sixteenth for the program and what surrounds them.
-func memoryLimit(bodies int64) int64 { return bodies + max(bodies/16, 32<<20) }
 
 // run serves. started sees the server once its sockets are open.
 func run(ctx context.Context, o *options, stderr io.Writer, started func(*extproc.Server)) error {
