@@ -28,10 +28,12 @@ import (
 )
 
 const (
-	bodyRouterPort  = 9004
-	bodyRouterGrace = 500 * time.Millisecond // nobody asks it any more
-	bodyRouterToken = 10 * 365 * 24 * time.Hour
-	logLines        = 12
+	bodyRouterPort        = 9004
+	bodyRouterHealthPort  = 9005
+	bodyRouterMetricsPort = 9090
+	bodyRouterGrace       = 500 * time.Millisecond // nobody asks it any more
+	bodyRouterToken       = 10 * 365 * 24 * time.Hour
+	logLines              = 12
 )
 
 // runBodyRouter keeps the gateway's body router; without it every request with
@@ -46,7 +48,8 @@ func (s *supervisor) runBodyRouter(ctx context.Context) error {
 		Name: podrunner.BodyRouter, Path: s.Executable,
 		Args: []string{
 			podrunner.BodyRouter, "--bind-address", s.network.bodyRouter().String(),
-			fmt.Sprintf("--grpc-port=%d", bodyRouterPort), "--grpc-health-port=9005", "--metrics-port=9090", "--secure-serving=false",
+			fmt.Sprintf("--grpc-port=%d", bodyRouterPort), fmt.Sprintf("--grpc-health-port=%d", bodyRouterHealthPort),
+			fmt.Sprintf("--metrics-port=%d", bodyRouterMetricsPort), "--secure-serving=false",
 			"--kubeconfig", kubeconfig, "--namespace", GatewayNamespace,
 		},
 		LogPath: filepath.Join(s.folder.Logs(), podrunner.BodyRouter+".log"),

@@ -39,3 +39,30 @@ func (w network) addr(c, d byte) netip.Addr { return netip.AddrFrom4([4]byte{127
 func (w network) controlPlane() netip.Addr { return w.addr(0, 1) }
 func (w network) node() netip.Addr         { return w.addr(0, 2) }
 func (w network) bodyRouter() netip.Addr   { return w.addr(0, 4) }
+
+func (w network) gateway() netip.Addr { return w.addr(0, 3) }
+
+// ports are what every sandbox listens on, apart from its first Gateway's and
+// its Pods' ports.
+func (w network) ports() []netip.AddrPort {
+	return []netip.AddrPort{
+		netip.AddrPortFrom(w.controlPlane(), 6443), netip.AddrPortFrom(w.node(), 10250),
+		netip.AddrPortFrom(w.gateway(), 9901), netip.AddrPortFrom(w.gateway(), 9902),
+		netip.AddrPortFrom(w.bodyRouter(), bodyRouterPort), netip.AddrPortFrom(w.bodyRouter(), bodyRouterHealthPort),
+		netip.AddrPortFrom(w.bodyRouter(), bodyRouterMetricsPort), netip.AddrPortFrom(w.addr(1, 1), GatewayPort),
+	}
+}
+
+// checkPorts names the first port that another program holds: one that listens
+// on all of the machine's addresses holds ours, too.
+func (w network) checkPorts() error {
+	for _, p := range w.ports() {
+		listener, err := net.Listen("tcp", p.String())
+		if err != nil {
+			return hint.Errorf(fmt.Sprintf("see who holds it: ss -ltnp 'sport = :%d'; end that program, or let it listen on one address only", p.Port()),
+				"claim port %d for the sandbox: %w", p.Port(), err)
+		}
+		listener.Close()
+	}
+	return nil
+}

@@ -7,8 +7,10 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"k8s.io/klog/v2"
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
@@ -60,6 +62,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	if o.Progress == nil {
 		o.Progress = func(string, ...any) {}
 	}
+	defer func() { err = adviseOnDisk(err, o.Home) }()
 	s := &supervisor{Options: o, folder: o.Home.Folder(o.Name), children: newChildren(), began: time.Now()}
 	held, err := s.folder.take(o.Name)
 	if err != nil {
@@ -73,6 +76,9 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	defer s.network.lock.Close()
+	if err := s.network.checkPorts(); err != nil {
+		return err
+	}
 	logFile, err := os.OpenFile(filepath.Join(s.folder.Logs(), "supervisor.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return fmt.Errorf("open the supervisor's log: %w", err)
@@ -84,6 +90,15 @@ func Run(ctx context.Context, o Options) (err error) {
 	s.starter = process.NewStarter()
 	defer s.starter.Close()
 	return s.run(ctx)
+}
+
+// adviseOnDisk hints at what a full disk asks for, whoever met it: us, or a child
+// in its last log lines.
+func adviseOnDisk(err error, home Home) error {
+	if err == nil || !strings.Contains(err.Error(), unix.ENOSPC.Error()) {
+		return err
+	}
+	return hint.Wrap(err, "free some space (a sandbox needs about 300 MB) where "+home.Dir+" is, or set XDG_CACHE_HOME to a folder on another disk")
 }
 
 func (s *supervisor) run(ctx context.Context) error {

@@ -14,7 +14,9 @@ func (c *cli) assets() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "assets",
 		Short: "Say where the real programs come from, and obtain those that are missing",
-		Args:  usage(cobra.NoArgs),
+		Example: `  kubectl infer sandbox assets
+  KUBEBUILDER_ASSETS=/opt/envtest kubectl infer sandbox assets -o json`,
+		Args: usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkOutput(output); err != nil {
 				return err

@@ -176,7 +176,10 @@ func TestDeadIsInEffectWhenNothingRuns(t *testing.T) {
 func TestTargetsNeedKindAndName(t *testing.T) {
 	t.Parallel()
 	got, err := parseTargets([]string{"deploy/a", "deployments/b", "deployment.apps/c", "po/d"}, "ns")
-	want := []target{{"deployment", "ns", "a"}, {"deployment", "ns", "b"}, {"deployment", "ns", "c"}, {"pod", "ns", "d"}}
+	want := []target{
+		{kind: "deployment", namespace: "ns", name: "a"}, {kind: "deployment", namespace: "ns", name: "b"},
+		{kind: "deployment", namespace: "ns", name: "c"}, {kind: "pod", namespace: "ns", name: "d"},
+	}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("got %v, %v; want %v", got, err, want)
 	}

@@ -18,7 +18,9 @@ func (c *cli) down() *cobra.Command {
 	return &cobra.Command{
 		Use:   "down",
 		Short: "Take a sandbox down and remove its files",
-		Args:  usage(cobra.NoArgs),
+		Example: `  kubectl infer sandbox down
+  kubectl infer sandbox down --name rehearsal`,
+		Args: usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			home, err := sandbox.NewHome()
 			if err != nil {

@@ -18,8 +18,12 @@ func (c *cli) status() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "List the sandboxes that are running, and clear away what killed ones left",
-		Args:  usage(cobra.NoArgs),
-		RunE: func(*cobra.Command, []string) error {
+		Long: `Lists the sandboxes that are running, says which of their parts crashed and what
+is broken in them, and clears away what killed ones left.`,
+		Example: `  kubectl infer sandbox status
+  kubectl infer sandbox status --name rehearsal -o json`,
+		Args: usage(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkOutput(output); err != nil {
 				return err
 			}
@@ -41,8 +45,12 @@ func (c *cli) status() *cobra.Command {
 				}
 				states = []sandbox.State{state}
 			}
+			known := make([]standing, 0, len(states))
+			for _, state := range states {
+				known = append(known, c.standingOf(cmd.Context(), state))
+			}
 			if output == "json" {
-				return writeJSON(c.Out, append([]sandbox.State{}, states...))
+				return writeJSON(c.Out, known)
 			}
 			for _, name := range home.Ended() {
 				reason, _, _ := strings.Cut(home.EndOf(name), "\n")
@@ -52,8 +60,11 @@ func (c *cli) status() *cobra.Command {
 				fmt.Fprintln(c.ErrOut, "no sandbox is running")
 				return nil
 			}
-			for _, state := range states {
-				fmt.Fprint(c.ErrOut, restarts(state))
+			for _, one := range known {
+				fmt.Fprint(c.ErrOut, restarts(one.State))
+				for _, f := range one.Faults {
+					fmt.Fprintf(c.ErrOut, "sandbox %q: %s in namespace %s %s\n", one.Name, f.Target, f.Namespace, f.Says)
+				}
 			}
 			return statusTable(c.Out, states, time.Now())
 		},

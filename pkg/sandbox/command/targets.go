@@ -19,7 +19,11 @@ import (
 )
 
 // target is a Deployment, a Pod, or until expand an InferencePool.
-type target struct{ kind, namespace, name string }
+type target struct {
+	kind, namespace, name string
+
+	faults string // what broken found in the annotation
+}
 
 func (t target) String() string { return t.kind + "/" + t.name }
 
@@ -83,10 +87,10 @@ func carriers(pods []corev1.Pod, share float64, mend bool) []target {
 		owner := metav1.GetControllerOf(&p)
 		owned := owner != nil && owner.Kind == "Deployment"
 		if owned && (mend || share == 1) {
-			targets = append(targets, target{"deployment", p.Namespace, owner.Name})
+			targets = append(targets, target{kind: "deployment", namespace: p.Namespace, name: owner.Name})
 		}
 		if !owned || mend && spoken || !mend && share < 1 {
-			targets = append(targets, target{"pod", p.Namespace, p.Name})
+			targets = append(targets, target{kind: "pod", namespace: p.Namespace, name: p.Name})
 		}
 	}
 	return targets
@@ -136,8 +140,8 @@ func (b *breaker) broken(ctx context.Context) ([]target, error) {
 		return nil, fmt.Errorf("list deployments: %w", err)
 	}
 	for _, d := range deployments.Items {
-		if _, ok := d.Annotations[podrunner.FaultsAnnotation]; ok {
-			targets = append(targets, target{"deployment", d.Namespace, d.Name})
+		if faults, ok := d.Annotations[podrunner.FaultsAnnotation]; ok {
+			targets = append(targets, target{kind: "deployment", namespace: d.Namespace, name: d.Name, faults: faults})
 		}
 	}
 	pods, err := b.client.CoreV1().Pods("").List(ctx, metav1.ListOptions{})
@@ -145,8 +149,8 @@ func (b *breaker) broken(ctx context.Context) ([]target, error) {
 		return nil, fmt.Errorf("list pods: %w", err)
 	}
 	for _, p := range pods.Items {
-		if _, ok := p.Annotations[podrunner.FaultsAnnotation]; ok {
-			targets = append(targets, target{"pod", p.Namespace, p.Name})
+		if faults, ok := p.Annotations[podrunner.FaultsAnnotation]; ok {
+			targets = append(targets, target{kind: "pod", namespace: p.Namespace, name: p.Name, faults: faults})
 		}
 	}
 	return targets, nil

@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"fmt"
-	"maps"
 	"net/http"
 	"strings"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	corelisters "k8s.io/client-go/listers/core/v1"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	infclient "sigs.k8s.io/gateway-api-inference-extension/client-go/clientset/versioned"
@@ -34,14 +34,15 @@ const listLimit = 30 * time.Second
 
 // cluster is the API server: what it says now, and where statuses go.
 type cluster struct {
-	http    *http.Client
-	core    kubernetes.Interface
-	gw      gwclient.Interface
-	inf     infclient.Interface
-	dynamic dynamic.Interface
-	stop    context.CancelFunc
-	waits   []func() // for informers to end
-	now     func() time.Time
+	http     *http.Client
+	core     kubernetes.Interface
+	gw       gwclient.Interface
+	inf      infclient.Interface
+	dynamic  dynamic.Interface
+	metadata metadata.Interface
+	stop     context.CancelFunc
+	waits    []func() // for informers to end
+	now      func() time.Time
 
 	classes    gwlisters.GatewayClassLister
 	gateways   gwlisters.GatewayLister
@@ -51,7 +52,7 @@ type cluster struct {
 	services   corelisters.ServiceLister
 	pods       corelisters.PodLister
 	namespaces corelisters.NamespaceLister
-	untyped    map[string]cache.GenericLister // by resource
+	untyped    *untypedWatch
 }
 
 // watchCluster lists and watches every kind that routing depends on, and calls
@@ -80,8 +81,12 @@ func watchCluster(ctx context.Context, config *rest.Config, notify func()) (*clu
 	if err != nil {
 		return nil, fmt.Errorf("make dynamic client: %w", err)
 	}
+	names, err := metadata.NewForConfigAndClient(config, client)
+	if err != nil {
+		return nil, fmt.Errorf("make metadata client: %w", err)
+	}
 	ctx, stop := context.WithCancel(ctx)
-	c := &cluster{http: client, core: core, gw: gw, inf: inf, dynamic: untyped, stop: stop, now: time.Now}
+	c := &cluster{http: client, core: core, gw: gw, inf: inf, dynamic: untyped, metadata: names, stop: stop, now: time.Now}
 	if err := c.watch(ctx, notify); err != nil {
 		c.close()
 		return nil, err
@@ -107,11 +112,6 @@ func (c *cluster) watch(ctx context.Context, notify func()) error {
 		"referencegrants.gateway.networking.k8s.io":       gwv1.ReferenceGrants().Informer(),
 		"inferencepools.inference.networking.k8s.io (v1)": pools.Informer(),
 	}
-	untyped, more, err := c.untypedInformers(c.core.Discovery())
-	if err != nil {
-		return err
-	}
-	maps.Copy(all, more)
 	handler := cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(any) { notify() },
 		UpdateFunc: func(any, any) { notify() },
@@ -125,8 +125,10 @@ func (c *cluster) watch(ctx context.Context, notify func()) error {
 	coreFactory.Start(ctx.Done())
 	gwFactory.Start(ctx.Done())
 	infFactory.Start(ctx.Done())
-	untyped.Start(ctx.Done())
-	c.waits = []func(){coreFactory.Shutdown, gwFactory.Shutdown, infFactory.Shutdown, untyped.Shutdown}
+	c.waits = []func(){coreFactory.Shutdown, gwFactory.Shutdown, infFactory.Shutdown}
+	if err := c.watchUntyped(ctx, handler, all); err != nil {
+		return err
+	}
 	return waitSynced(ctx, all)
 }
 

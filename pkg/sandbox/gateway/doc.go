@@ -16,8 +16,11 @@
 //     offered again every two seconds: another program may have held the port.
 //     When no object is to blame, the last good configuration keeps serving and
 //     every Gateway says Programmed=False.
-//   - An Envoy that ends is started again with back-off, and gets all it had. One
-//     that ends before it ever served is an error of Run.
+//   - An Envoy that ends is started again with back-off, and gets all it had;
+//     meanwhile every Gateway says Programmed=False. One that ends before it ever
+//     served is an error of Run.
+//   - Policies and pools of v1alpha2 are watched from when their definitions are
+//     there, also when those come later.
 //   - access.json is read as it grows, for the counters on /metrics of the admin
 //     address at port 9902 (asked≠served mismatches among them), and moved aside
 //     at 16 MiB.

@@ -237,10 +237,16 @@ func (g *Gateway) sync(ctx context.Context, c *cluster, server *xds.Server) erro
 	}
 	g.addresses = assignAddresses(g.addresses, objects, g.network)
 	objects.Addresses, objects.FirstPort, objects.Defects = g.addresses, g.first, g.options.Defects
+	_, statuses := translate.Translate(objects)
+	if g.lost.Load() { // said now: serve waits for the next Envoy
+		if err := c.writeGateways(ctx, lostStatuses(statuses)); err != nil {
+			return err
+		}
+	}
 	if err := g.serve(ctx, server, objects); err != nil {
 		return err
 	}
-	_, statuses := translate.Translate(objects)
+	_, statuses = translate.Translate(objects)
 	var provisioned error
 	if g.options.ProvisionPickers {
 		provisioned = g.provision(ctx, c, statuses)

@@ -32,6 +32,14 @@ func refusedStatuses(s translate.Statuses, refused *xds.RefusedError) translate.
 	return s
 }
 
+// lostStatuses says on every Gateway and listener that nothing serves it.
+func lostStatuses(s translate.Statuses) translate.Statuses {
+	for _, gw := range s.Gateways {
+		refuseGateway(gw, "Envoy ended and is started again; until it serves, nobody does")
+	}
+	return s
+}
+
 // writeStatuses makes the statuses in the API server say what they must. With
 // routed false those of routes and pools are left as they are.
 func (c *cluster) writeStatuses(ctx context.Context, s translate.Statuses, routed bool) error {

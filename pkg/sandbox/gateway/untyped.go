@@ -5,17 +5,19 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
+	"sync"
 
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic/dynamicinformer"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/metadata/metadatainformer"
 	"k8s.io/client-go/tools/cache"
 	infv1 "sigs.k8s.io/gateway-api-inference-extension/api/v1"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -39,30 +41,78 @@ func untypedKinds() []schema.GroupVersionResource {
 	}
 }
 
-// untypedInformers are for those of untypedKinds that the API server has.
-func (c *cluster) untypedInformers(api discovery.DiscoveryInterface) (dynamicinformer.DynamicSharedInformerFactory, map[string]cache.SharedIndexInformer, error) {
-	factory := dynamicinformer.NewDynamicSharedInformerFactory(c.dynamic, 0)
-	informers := map[string]cache.SharedIndexInformer{}
-	c.untyped = map[string]cache.GenericLister{}
+// untypedWatch starts an informer for each of untypedKinds once its definition
+// is there.
+type untypedWatch struct {
+	factory dynamicinformer.DynamicSharedInformerFactory
+	handler cache.ResourceEventHandler
+	stop    <-chan struct{}
+
+	mu    sync.Mutex
+	kinds map[string]informers.GenericInformer // by resource
+}
+
+// watchUntyped returns when an informer was started for every kind that is
+// defined now, and adds those to all.
+func (c *cluster) watchUntyped(ctx context.Context, handler cache.ResourceEventHandler, all map[string]cache.SharedIndexInformer) error {
+	c.untyped = &untypedWatch{
+		factory: dynamicinformer.NewDynamicSharedInformerFactory(c.dynamic, 0),
+		handler: handler, stop: ctx.Done(), kinds: map[string]informers.GenericInformer{},
+	}
+	definitions := metadatainformer.NewSharedInformerFactory(c.metadata, 0)
+	informer := definitions.ForResource(apiextensionsv1.SchemeGroupVersion.WithResource("customresourcedefinitions")).Informer()
+	registered, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: c.untyped.defined})
+	if err != nil {
+		return fmt.Errorf("watch customresourcedefinitions: %w", err)
+	}
+	definitions.Start(ctx.Done())
+	c.waits = append(c.waits, definitions.Shutdown, c.untyped.factory.Shutdown)
+	limited, cancel := context.WithTimeout(ctx, listLimit)
+	defer cancel()
+	if !cache.WaitForCacheSync(limited.Done(), registered.HasSynced) {
+		return fmt.Errorf("list customresourcedefinitions: no answer within %s", listLimit)
+	}
+	c.untyped.mu.Lock()
+	defer c.untyped.mu.Unlock()
+	for resource, one := range c.untyped.kinds {
+		all[resource] = one.Informer()
+	}
+	return nil
+}
+
+// defined starts the informer of a definition's kind, if it is one of ours. Its
+// first list may come too early; informers try again.
+func (w *untypedWatch) defined(o any) {
+	definition, err := meta.Accessor(o)
+	if err != nil {
+		return
+	}
 	for _, kind := range untypedKinds() {
-		list, err := api.ServerResourcesForGroupVersion(kind.GroupVersion().String())
-		if apierrors.IsNotFound(err) {
+		if definition.GetName() != kind.GroupResource().String() {
 			continue
 		}
-		if err != nil {
-			return nil, nil, fmt.Errorf("discover %s: %w", kind.GroupVersion(), err)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		one := w.factory.ForResource(kind)
+		if _, err := one.Informer().AddEventHandler(w.handler); err == nil {
+			w.kinds[kind.Resource] = one
+			w.factory.Start(w.stop)
 		}
-		if slices.ContainsFunc(list.APIResources, func(r metav1.APIResource) bool { return r.Name == kind.Resource }) {
-			informer := factory.ForResource(kind)
-			informers[kind.GroupResource().String()] = informer.Informer()
-			c.untyped[kind.Resource] = informer.Lister()
-		}
+		return
 	}
-	return factory, informers, nil
+}
+
+func (w *untypedWatch) lister(resource string) cache.GenericLister {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if one := w.kinds[resource]; one != nil {
+		return one.Lister()
+	}
+	return nil
 }
 
 func (c *cluster) listUntyped(resource string) ([]*unstructured.Unstructured, error) {
-	lister := c.untyped[resource]
+	lister := c.untyped.lister(resource)
 	if lister == nil {
 		return nil, nil
 	}

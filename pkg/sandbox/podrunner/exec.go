@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"runtime"
 	"syscall"
@@ -26,8 +27,7 @@ type executor struct {
 }
 
 // ExecInContainer returns the command's exit status as utilexec.ExitError.
-// There is no terminal: with tty, stdout takes the stderr, too.
-func (e executor) ExecInContainer(ctx context.Context, _, _, _ string, command []string, in io.Reader, out, errOut io.WriteCloser, _ bool, _ <-chan remotecommand.TerminalSize, _ time.Duration) error {
+func (e executor) ExecInContainer(ctx context.Context, _, _, _ string, command []string, in io.Reader, out, errOut io.WriteCloser, tty bool, sizes <-chan remotecommand.TerminalSize, _ time.Duration) error {
 	if len(command) == 0 {
 		return errors.New("no command is given")
 	}
@@ -39,6 +39,14 @@ func (e executor) ExecInContainer(ctx context.Context, _, _, _ string, command [
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = outputAfterExit
+	if tty {
+		t, err := openTerminal()
+		if err != nil {
+			return err
+		}
+		cmd.Env = append(cmd.Env[:len(cmd.Env):len(cmd.Env)], "TERM=xterm") // as container runtimes have it
+		return exitStatus(command[0], t.run(cmd, in, out, sizes))
+	}
 	if out != nil {
 		cmd.Stdout, cmd.Stderr = out, out
 	}
@@ -78,4 +86,19 @@ func exitStatus(name string, err error) error {
 		code = 128 + int(status.Signal())
 	}
 	return utilexec.CodeExitError{Err: err, Code: code}
+}
+
+// AttachContainer copies what the container's process prints from now on, until
+// it ends. Nothing can be typed into it.
+func (e executor) AttachContainer(ctx context.Context, _, _, _ string, in io.Reader, out, _ io.WriteCloser, _ bool, _ <-chan remotecommand.TerminalSize) error {
+	if in != nil {
+		return errors.New("a sandbox's containers have no stdin: attach without -i, or use exec")
+	}
+	run, span := e.c.span(false)
+	file, err := os.Open(e.c.logPath)
+	if err != nil {
+		return fmt.Errorf("attach to container %s: %w", e.c.status.Name, err)
+	}
+	defer file.Close()
+	return copyLog(ctx, out, file, span, logOptions{follow: true, limit: -1}, func() bool { return e.c.runs(run) })
 }

@@ -57,9 +57,7 @@ func (r *Runner) kubelet() http.Handler {
 	for _, method := range []string{http.MethodGet, http.MethodPost} {
 		mux.HandleFunc(method+" /exec/{namespace}/{pod}/{container}", r.serveExec)
 		mux.HandleFunc(method+" /portForward/{namespace}/{pod}", r.servePortForward)
-		mux.HandleFunc(method+" /attach/", func(w http.ResponseWriter, _ *http.Request) {
-			http.Error(w, "a sandbox has no attach; use logs or exec", http.StatusNotImplemented)
-		})
+		mux.HandleFunc(method+" /attach/{namespace}/{pod}/{container}", r.serveAttach)
 	}
 	return mux
 }
@@ -100,6 +98,20 @@ func (r *Runner) serveExec(w http.ResponseWriter, request *http.Request) {
 	}
 	remotecommand.ServeExec(w, request, executor{i: i, c: c}, i.ip, string(i.uid), c.status.Name,
 		request.Form["command"], options, streamIdle, streamCreated, remotecommand.SupportedStreamingProtocols)
+}
+
+func (r *Runner) serveAttach(w http.ResponseWriter, request *http.Request) {
+	i, c := r.container(w, request)
+	if c == nil {
+		return
+	}
+	options, err := remotecommand.NewOptions(request)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	remotecommand.ServeAttach(w, request, executor{i: i, c: c}, i.ip, string(i.uid), c.status.Name,
+		options, streamIdle, streamCreated, remotecommand.SupportedStreamingProtocols)
 }
 
 func (r *Runner) servePortForward(w http.ResponseWriter, request *http.Request) {
