@@ -19,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
@@ -45,6 +46,7 @@ type cluster struct {
 	inf     infclient.Interface
 	starter *recordingStarter
 	ended   chan error // of Gateway.Run
+	late    [][]byte   // definitions that come after the gateway
 }
 
 // recordingStarter remembers the Envoy it started, so that a test can end it.
@@ -109,7 +111,11 @@ func startCluster(t *testing.T) *cluster {
 		if err != nil {
 			t.Fatal(err)
 		}
-		definitions = append(definitions, body)
+		if file.Name == assets.EnvoyGatewayCRDs || file.Name == assets.InferenceModelCRDs {
+			c.late = append(c.late, body)
+		} else {
+			definitions = append(definitions, body)
+		}
 	}
 	if err := controlplane.InstallCRDs(t.Context(), c.config, definitions...); err != nil {
 		t.Fatal(err)
@@ -321,8 +327,22 @@ func TestTheControllerServesWhatTheAPIServerSays(t *testing.T) {
 		wantFrom("default/a", uA)
 	})
 	t.Run("a route that Envoy refuses holds up no other", func(t *testing.T) { c.refusedRoute(t, r) })
-	t.Run("Envoy's end is healed", func(t *testing.T) {
+	t.Run("Envoy's end is shown and healed", func(t *testing.T) {
+		changes := must[watch.Interface](t)(c.gw.GatewayV1().Gateways("default").Watch(t.Context(), metav1.SingleObject(metav1.ObjectMeta{Name: "inference-gateway"})))
+		defer changes.Stop()
 		c.starter.kill()
+		for _, want := range []metav1.ConditionStatus{metav1.ConditionTrue, metav1.ConditionFalse, metav1.ConditionTrue} { // the first is how it was
+			event := <-changes.ResultChan()
+			gw, _ := event.Object.(*gwv1.Gateway)
+			if gw == nil {
+				t.Fatalf("watching the Gateway: %v", event)
+			}
+			p := meta.FindStatusCondition(gw.Status.Conditions, "Programmed")
+			l := meta.FindStatusCondition(gw.Status.Listeners[0].Conditions, "Programmed")
+			if p.Status != want || l.Status != want || (want == metav1.ConditionFalse && !strings.Contains(p.Message, "Envoy ended")) {
+				t.Errorf("the Gateway says %s %q, its listener %s, want %s", p.Status, p.Message, l.Status, want)
+			}
+		}
 		eventually(t, "a new Envoy serves", func() bool {
 			got, err := r.do(http.MethodPost, strings.NewReader(chat), nil)
 			return err == nil && got.code == http.StatusOK
@@ -335,7 +355,7 @@ func TestTheControllerServesWhatTheAPIServerSays(t *testing.T) {
 		default:
 		}
 	})
-	t.Run("the manifests of an ACK guide", func(t *testing.T) { c.ack(t, uA, pA) })
+	t.Run("the manifests of an ACK guide, whose definitions come late", func(t *testing.T) { c.ack(t, uA, pA) })
 	t.Run("counters", func(t *testing.T) { c.wantCounters(t) })
 }
 

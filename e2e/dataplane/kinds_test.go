@@ -12,6 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 	"sigs.k8s.io/yaml"
+
+	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/controlplane"
 )
 
 // The manifests of an ACK guide, more or less: its class, a pool whose picker
@@ -112,6 +114,9 @@ func (c *cluster) says(t *testing.T, o *unstructured.Unstructured, words ...stri
 
 // ack applies the manifests and expects what ACK would do.
 func (c *cluster) ack(t *testing.T, u *upstream, served *picker) {
+	if err := controlplane.InstallCRDs(t.Context(), c.config, c.late...); err != nil {
+		t.Fatal(err)
+	}
 	objects := map[string]*unstructured.Unstructured{}
 	for _, text := range strings.Split(strings.ReplaceAll(ackManifests, "%PORT%", fmt.Sprint(u.address.Port())), "\n---\n") {
 		o := &unstructured.Unstructured{}
