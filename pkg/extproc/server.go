@@ -20,6 +20,9 @@ import (
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 )
 
+// streamWindow is how many bytes a gateway may send before they are read.
+const streamWindow = mib
+
 // Server serves ext_proc, health and metrics. Make it with Listen, then Run it.
 type Server struct {
 	extprocv3.UnimplementedExternalProcessorServer
@@ -70,6 +73,9 @@ func (s *Server) grpcOptions() ([]grpc.ServerOption, error) {
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.MaxRecvMsgSize(int(s.opts.MaxBodyBytes) + messageOverhead),
 		grpc.MaxConcurrentStreams(s.opts.MaxStreams),
+		// Windows of a fixed size: gRPC would measure the connection instead, with
+		// pings beside the bodies, and let one stream have 16 MiB unread.
+		grpc.InitialWindowSize(streamWindow), grpc.InitialConnWindowSize(4*streamWindow),
 		// Envoy's keepalive pings must not be taken for abuse.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{
 			MinTime: 5 * time.Second, PermitWithoutStream: true,
