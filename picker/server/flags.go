@@ -65,7 +65,7 @@ type raw struct {
 // it returns pflag.ErrHelp, the help being written.
 func parse(args []string, stderr io.Writer, getenv func(string) string) (*options, error) {
 	o := &options{serving: extproc.DefaultOptions(getenv("POD_IP"), 9002, 9003), limits: scrape.DefaultLimits()}
-	c := extproc.NewCommand("endpoint-picker", "every pick", stderr)
+	c := extproc.NewCommand("endpoint-picker", "--pool-name qwen --pool-namespace default --cert-path /certs", "every pick", stderr)
 	o.command = c
 	r := o.declare(c.FlagSet, firstOf(getenv("NAMESPACE"), getenv("POD_NAMESPACE"), "default"))
 	c.Accept(meaningless())

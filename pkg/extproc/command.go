@@ -24,11 +24,14 @@ type Command struct {
 }
 
 // NewCommand returns the command line of the named program, which writes help to
-// stderr. Each debug line tells debug.
-func NewCommand(name, debug string, stderr io.Writer) *Command {
+// stderr, with an example of its flags. Each debug line tells debug.
+func NewCommand(name, example, debug string, stderr io.Writer) *Command {
 	c := &Command{FlagSet: pflag.NewFlagSet(name, pflag.ContinueOnError)}
 	c.SetOutput(stderr)
 	c.SortFlags = false
+	c.Usage = func() {
+		fmt.Fprintf(stderr, "Usage: %s [flags]\n\nExample:\n  %s %s\n\nFlags:\n%s", name, name, example, c.FlagUsages())
+	}
 	c.IntVarP(&c.verbosity, "v", "v", 2, fmt.Sprintf("verbosity; %d and more logs %s", verboseDebug, debug))
 	return c
 }

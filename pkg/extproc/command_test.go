@@ -37,7 +37,7 @@ func TestCommandLine(t *testing.T) {
 	} {
 		t.Run(rule, func(t *testing.T) {
 			t.Parallel()
-			c := NewCommand("server", "everything", io.Discard)
+			c := NewCommand("server", "--port=5", "everything", io.Discard)
 			port := c.Int("port", 0, "")
 			c.Accept([]string{"switch"}, []string{"given"})
 			err := c.Read(tt.args, func() error {
@@ -70,9 +70,9 @@ func TestCommandLine(t *testing.T) {
 func TestHelpShowsOnlyFlagsWithAUse(t *testing.T) {
 	t.Parallel()
 	var said bytes.Buffer
-	c := NewCommand("server", "everything", &said)
+	c := NewCommand("server", "--port=5", "everything", &said)
 	c.Accept([]string{"switch"}, []string{"given"})
-	if err := c.Read([]string{"--help"}, nil); !errors.Is(err, pflag.ErrHelp) || strings.Contains(said.String(), "switch") || !strings.Contains(said.String(), "verbosity") {
+	if err := c.Read([]string{"--help"}, nil); !errors.Is(err, pflag.ErrHelp) || strings.Contains(said.String(), "switch") || !strings.Contains(said.String(), "verbosity") || !strings.Contains(said.String(), "  server --port=5\n") {
 		t.Errorf("got %v, said %q", err, said.String())
 	}
 }

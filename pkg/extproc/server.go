@@ -75,7 +75,7 @@ func (s *Server) grpcOptions() ([]grpc.ServerOption, error) {
 		grpc.MaxConcurrentStreams(s.opts.MaxStreams),
 		// Windows of a fixed size: gRPC would measure the connection instead, with
 		// pings beside the bodies, and let one stream have 16 MiB unread.
-		grpc.InitialWindowSize(streamWindow), grpc.InitialConnWindowSize(4*streamWindow),
+		grpc.InitialWindowSize(streamWindow), grpc.InitialConnWindowSize(4 * streamWindow),
 		// Envoy's keepalive pings must not be taken for abuse.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{
 			MinTime: 5 * time.Second, PermitWithoutStream: true,

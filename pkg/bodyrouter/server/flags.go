@@ -21,7 +21,7 @@ type options struct {
 // With --help it returns pflag.ErrHelp, the help being written.
 func parse(args []string, stderr io.Writer, getenv func(string) string) (*options, error) {
 	o := &options{serving: extproc.DefaultOptions(getenv("POD_IP"), 9004, 9005)}
-	c := extproc.NewCommand("body-router", "why a body was rejected", stderr)
+	c := extproc.NewCommand("body-router", "--cert-path /certs --client-ca-file /gateway-ca/ca.crt --missing-model=reject", "why a body was rejected", stderr)
 	var missing string
 	c.StringVar(&missing, "missing-model", string(bodyrouter.PassMissing), "what to do with a JSON or form body that names no model: pass, or reject with 400")
 	c.IntVar(&o.maxKeys, "max-keys", 1024, "top-level keys of a JSON body; 400 above")
