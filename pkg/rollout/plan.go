@@ -120,30 +120,52 @@ func (p Plan) Complete() Plan {
 	return p
 }
 
+// FieldError is what is wrong with one field of a plan, by its JSON name.
+type FieldError struct {
+	Field string
+	Err   error
+}
+
+func (e *FieldError) Error() string { return e.Err.Error() }
+func (e *FieldError) Unwrap() error { return e.Err }
+
+func wrong(field, next, format string, args ...any) error {
+	return &FieldError{Field: field, Err: hint.Errorf(next, format, args...)}
+}
+
 // Validate refuses a plan that cannot be carried out, before anything is read.
+// What it finds is a FieldError.
 func (p Plan) Validate() error {
 	switch {
-	case p.Stable == "" || p.Canary == "":
-		return hint.Errorf("--stable POOL --canary POOL", "stable and canary must both be named")
+	case p.Stable == "":
+		return wrong("stable", "--stable POOL --canary POOL", "stable and canary must both be named")
+	case p.Canary == "":
+		return wrong("canary", "--stable POOL --canary POOL", "stable and canary must both be named")
 	case p.Stable == p.Canary:
-		return hint.Errorf("--stable what serves now, --canary what is new", "stable and canary are both %q", p.Stable)
+		return wrong("canary", "--stable what serves now, --canary what is new", "stable and canary are both %q", p.Stable)
 	case len(p.Steps) == 0:
-		return hint.Errorf("--steps 5,25,50,100", "the plan has no steps")
+		return wrong("steps", "--steps 5,25,50,100", "the plan has no steps")
 	case len(p.Gates) == 0:
-		return hint.Errorf("--gate 'errors < 1%' --gate 'ttft p95 < 800ms'", "the plan has no gates: nothing would judge the canary")
-	case p.Bake <= 0 || p.Settle < 0 || p.ScrapeInterval <= 0:
-		return fmt.Errorf("bake %v and scrape interval %v must be positive, settle %v not negative", p.Bake, p.ScrapeInterval, p.Settle)
-	case p.MinRequests < 0 || p.MaxRestarts < 0:
-		return fmt.Errorf("min requests %d and max restarts %d must not be negative", p.MinRequests, p.MaxRestarts)
+		return wrong("gates", "--gate 'errors < 1%' --gate 'ttft p95 < 800ms'", "the plan has no gates: nothing would judge the canary")
+	case p.Bake <= 0:
+		return wrong("bake", "--bake 5m", "bake %v is not positive", p.Bake)
+	case p.ScrapeInterval <= 0:
+		return wrong("scrapeInterval", "--scrape-interval 2s", "scrape interval %v is not positive", p.ScrapeInterval)
+	case p.Settle < 0:
+		return wrong("settle", "--settle 10s", "settle %v is negative", p.Settle)
+	case p.MinRequests < 0:
+		return wrong("minRequests", "--min-requests 200", "min requests %d is negative", p.MinRequests)
+	case p.MaxRestarts < 0:
+		return wrong("maxRestarts", "--max-restarts 0", "max restarts %d is negative", p.MaxRestarts)
 	case p.Capacity < 0 || p.Capacity > 1:
-		return fmt.Errorf("capacity %v is not between 0 and 1", p.Capacity)
+		return wrong("capacity", "--capacity 0.8", "capacity %v is not between 0 and 1", p.Capacity)
 	case p.Alpha <= 0 || p.Alpha >= 1:
-		return fmt.Errorf("alpha %v is not between 0 and 1", p.Alpha)
+		return wrong("alpha", "--alpha 0.01", "alpha %v is not between 0 and 1", p.Alpha)
 	}
 	last := 0
 	for _, step := range p.Steps {
 		if step <= last || step > 100 {
-			return hint.Errorf("--steps 5,25,50,100", "steps %v must rise from above 0 to at most 100", p.Steps)
+			return wrong("steps", "--steps 5,25,50,100", "steps %v must rise from above 0 to at most 100", p.Steps)
 		}
 		last = step
 	}
@@ -160,12 +182,12 @@ const most = 95
 func (p Plan) checkGates() error {
 	exprs, err := p.Expressions()
 	if err != nil {
-		return err
+		return &FieldError{Field: "gates", Err: err}
 	}
 	for _, e := range exprs {
 		for _, step := range p.Steps {
 			if e.Comparison() && step > most && step < 100 {
-				return hint.Errorf(fmt.Sprintf("steps up to %d, or 100, where limits are frozen from stable's last step", most),
+				return wrong("steps", fmt.Sprintf("steps up to %d, or 100, where limits are frozen from stable's last step", most),
 					"gate %q cannot be judged at %d%%: stable has too little traffic left to compare with", e, step)
 			}
 		}

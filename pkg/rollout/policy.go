@@ -3,8 +3,6 @@ package rollout
 import (
 	"fmt"
 	"time"
-
-	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 )
 
 // Policy is what a plan does where the gates do not decide.
@@ -45,20 +43,26 @@ func due(s State, o Observation, f Finding) (State, Action) {
 
 func (p Plan) checkPolicies() error {
 	for _, c := range []struct {
+		field   string
 		flag    string
 		value   Policy
 		allowed [2]Policy
 	}{
-		{"--on-blind", p.OnBlind, [2]Policy{Hold, GoBack}},
-		{"--on-inconclusive", p.OnInconclusive, [2]Policy{Hold, GoBack}},
-		{"--promote-on", p.PromoteOn, [2]Policy{PromoteOnBake, PromoteOnEvidence}},
+		{"onBlind", "--on-blind", p.OnBlind, [2]Policy{Hold, GoBack}},
+		{"onInconclusive", "--on-inconclusive", p.OnInconclusive, [2]Policy{Hold, GoBack}},
+		{"promoteOn", "--promote-on", p.PromoteOn, [2]Policy{PromoteOnBake, PromoteOnEvidence}},
 	} {
 		if c.value != "" && c.value != c.allowed[0] && c.value != c.allowed[1] {
-			return hint.Errorf(fmt.Sprintf("%s=%s", c.flag, c.allowed[0]), "%s %q is neither %s nor %s", c.flag, c.value, c.allowed[0], c.allowed[1])
+			return wrong(c.field, fmt.Sprintf("%s=%s", c.flag, c.allowed[0]), "%s %q is neither %s nor %s", c.flag, c.value, c.allowed[0], c.allowed[1])
 		}
 	}
-	if p.BlindLimit < 0 || p.Calibrate < 0 || p.StepDeadline < 0 {
-		return fmt.Errorf("blind limit %v, calibration %v and step deadline %v must not be negative", p.BlindLimit, p.Calibrate, p.StepDeadline)
+	for _, c := range []struct {
+		field, flag string
+		value       time.Duration
+	}{{"blindLimit", "--blind-limit 5m", p.BlindLimit}, {"calibrate", "--calibrate 5m", p.Calibrate}, {"stepDeadline", "--step-deadline 30m", p.StepDeadline}} {
+		if c.value < 0 {
+			return wrong(c.field, c.flag, "%s %v must not be negative", c.field, c.value)
+		}
 	}
 	return nil
 }

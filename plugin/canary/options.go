@@ -3,6 +3,7 @@ package canary
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/user"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 
+	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 	"github.com/kubectl-infer/kubectl-infer/pkg/kube"
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
 	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
@@ -28,13 +30,15 @@ func kubeFlags(flags *genericclioptions.ConfigFlags) *pflag.FlagSet {
 type planFlags struct {
 	plan  rollout.Plan
 	steps string
+	file  string
+	from  *planFile      // what was read of it
+	own   *pflag.FlagSet // those of the plan: each is a field of a plan file too
 	metricsFlags
-	set *pflag.FlagSet
 }
 
 func (f *planFlags) add(cmd *cobra.Command) {
-	set := cmd.Flags()
-	f.set = set
+	set := pflag.NewFlagSet("plan", pflag.ContinueOnError)
+	f.own = set
 	p := &f.plan
 	set.StringVar(&p.Stable, "stable", "", "InferencePool that serves now")
 	set.StringVar(&p.Canary, "canary", "", "InferencePool to move traffic to")
@@ -53,13 +57,38 @@ func (f *planFlags) add(cmd *cobra.Command) {
 	set.Float64Var(&p.Alpha, "alpha", rollout.DefaultAlpha, "bound on the probability of rolling back a canary that keeps every gate")
 	set.IntVar(&p.MaxRestarts, "max-restarts", rollout.DefaultMaxRestarts, "canary container restarts a step tolerates")
 	set.Float64Var(&p.Capacity, "capacity", rollout.DefaultCapacity, "part of stable's ready endpoints, times the share, that the canary must have ready before each raise; 0 asks for none")
-	f.metricsFlags.add(set)
 	set.StringVar(&p.Rule, "rule", "", "name or index of the route's rule, when several hold both pools")
 	set.BoolVar(&p.AddBackend, "add-backend", false, "insert the canary at weight 0 when the rule does not list it")
+	cmd.Flags().AddFlagSet(set)
+	f.metricsFlags.add(cmd.Flags())
+	cmd.Flags().StringVarP(&f.file, "file", "f", "", "a plan file with these settings (see canary plan --schema), or - for stdin")
 }
 
 func quoted(texts []string) string {
 	return "'" + strings.Join(texts, "', '") + "'"
+}
+
+// targets reads the plan file, if there is one, and says what moves: the
+// arguments, or else what the file names.
+func (f *planFlags) targets(args []string, in io.Reader) ([]object, error) {
+	if f.file == "" {
+		return parseTargets(args)
+	}
+	var err error
+	if f.from, err = f.read(in); err != nil {
+		return nil, err
+	}
+	if len(f.from.targets) == 0 {
+		return parseTargets(args)
+	}
+	if len(args) > 0 {
+		return nil, f.from.at(f.from.lines["targets"], hint.Errorf("say it in one place", "targets are in the file and on the command line"))
+	}
+	list, err := parseTargets(f.from.targets)
+	if err != nil {
+		return nil, f.from.at(f.from.lines["targets"], err)
+	}
+	return list, nil
 }
 
 // complete makes the plan of what was typed.
@@ -79,11 +108,11 @@ func (f *planFlags) complete(list []object, namespace string) (rollout.Plan, err
 	if len(plan.Gates) == 0 {
 		plan.Gates = rollout.DefaultGates()
 	}
-	if !f.set.Changed("calibrate") {
+	if !f.own.Lookup("calibrate").Changed {
 		plan.Calibrate = plan.Bake
 	}
 	if err := plan.Validate(); err != nil {
-		return rollout.Plan{}, exit.With(exit.Usage, err)
+		return rollout.Plan{}, f.from.locate(err)
 	}
 	exprs, err := plan.Expressions()
 	if err != nil {

@@ -25,17 +25,23 @@ func newPlan(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOSt
 The whole preflight of canary run is done, so exit code 16 means that the run
 would be refused too. Then stable is watched for a while, to say how many
 requests, and how long, each step would take to see a worse canary.`,
-		Example: `  kubectl infer canary plan httproute/chat --stable qwen-v1 --canary qwen-v2 --steps 5,25,50,100 --gate 'errors < 1%'`,
-		RunE:    func(cmd *cobra.Command, args []string) error { return o.plan(cmd.Context(), args) },
+		Example: `  kubectl infer canary plan httproute/chat --stable qwen-v1 --canary qwen-v2 --steps 5,25,50,100 --gate 'errors < 1%'
+  kubectl infer canary plan -f plan.yaml
+  kubectl infer canary plan --schema > canary-plan.schema.json`,
+		RunE: func(cmd *cobra.Command, args []string) error { return o.plan(cmd.Context(), args) },
 	}
 	o.planFlags.add(cmd)
 	cmd.Flags().DurationVar(&o.watch, "watch", defaultWatch, "how long stable's traffic is watched for the forecast; 0 leaves it out")
+	cmd.Flags().BoolVar(&o.showSchema, "schema", false, "print the JSON schema of plan files, and nothing else")
 	cmd.Flags().StringVar(&o.gitops, "gitops", "", "as for canary run: suspended, or ignored")
 	return cmd
 }
 
 func (o *runOptions) plan(ctx context.Context, args []string) error {
-	list, err := parseTargets(args)
+	if o.showSchema {
+		return o.schema(o.streams.Out)
+	}
+	list, err := o.targets(args, o.streams.In)
 	if err != nil {
 		return err
 	}

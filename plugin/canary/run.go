@@ -21,6 +21,7 @@ import (
 
 type runOptions struct {
 	planFlags
+	showSchema    bool
 	onInterrupt   string
 	onDrift       string
 	rollbackLimit time.Duration
@@ -55,7 +56,10 @@ Exit codes: 0 promoted, 10 rolled back by a gate, 11 held, 12 interrupted and
 resumable, 13 drift, 14 another process drives it, 15 rollback incomplete, 16 refused before
 anything moved, 17 waiting for approval, 19 returned to the baseline by request.`,
 		Example: `  kubectl infer canary run httproute/chat --stable qwen-v1 --canary qwen-v2 \
-    --steps 5,25,50,100 --bake 5m --gate 'errors < 1%' --gate 'ttft p95 < 800ms'`,
+    --steps 5,25,50,100 --bake 5m --gate 'errors < 1%' --gate 'ttft p95 < 800ms'
+
+  # the same from a file: stable, canary, steps: [5, 25:approve, 100], gates, …
+  kubectl infer canary run httproute/chat -f plan.yaml`,
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), args) },
 	}
 	o.add(cmd)
@@ -70,7 +74,7 @@ anything moved, 17 waiting for approval, 19 returned to the baseline by request.
 }
 
 func (o *runOptions) run(ctx context.Context, args []string) error {
-	list, err := parseTargets(args)
+	list, err := o.targets(args, o.streams.In)
 	if err != nil {
 		return err
 	}
