@@ -36,6 +36,7 @@ type chain struct {
 	RouterTLS       bool
 	TLSContext      string // fields of Envoy's common_tls_context, each after a comma
 	RouterMode      string
+	RouterResponses bool // shows the body router responses, too, which is of no use
 	// OneRequestPerConnection opens one to the body router for each request.
 	OneRequestPerConnection bool
 	// Endpoints is a file that Envoy follows and that lists the replicas of the
@@ -116,7 +117,7 @@ static_resources:
                   retry_host_predicate:
                   - {name: previous, typed_config: {"@type": type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate}}
                   host_selection_retry_max_attempts: 3
-              processing_mode: {{processing .RouterMode false}}
+              processing_mode: {{processing .RouterMode .RouterResponses}}
               message_timeout: 10s
               failure_mode_allow: false
 {{- if .PickerMode}}

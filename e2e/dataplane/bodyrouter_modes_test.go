@@ -158,6 +158,42 @@ func TestMoreRequestsThanStreamsWaitTheirTurn(t *testing.T) {
 	}
 }
 
+func TestResponsesPassUntouched(t *testing.T) {
+	t.Parallel()
+	content := bytes.Repeat([]byte("data: \x00\xff\r\n\n"), 30_000)
+	l := listen(t)
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header()["X-Gateway-Model-Name"] = []string{"a", "b"} // the upstream's own affair
+		w.WriteHeader(http.StatusTeapot)
+		_, _ = w.Write(content)
+	})}
+	served := make(chan struct{})
+	go func() { defer close(served); _ = server.Serve(l) }()
+	t.Cleanup(func() { server.Close(); <-served })
+	router := startChild(t)
+	for _, mode := range []string{modeBuffered, modeFullDuplex} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			g := startChain(t, chain{
+				Routers: addresses(router.address), RouterMode: mode, RouterResponses: true, Models: []modelRoute{{"", addressOf(l)}},
+			})
+			for _, request := range []*http.Request{
+				g.request(http.MethodGet, "", nil), g.request(http.MethodPost, "application/json", strings.NewReader(chat)),
+			} {
+				response, err := g.client.Do(request)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, err := io.ReadAll(response.Body)
+				response.Body.Close()
+				if err != nil || response.StatusCode != http.StatusTeapot || !bytes.Equal(got, content) || len(response.Header.Values(header.ModelName)) != 2 {
+					t.Errorf("%s: got %s with %d bytes, %v, %v", request.Method, response.Status, len(got), response.Header, err)
+				}
+			}
+		})
+	}
+}
+
 func TestHeadTrailersAndResets(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []string{modeBuffered, modeFullDuplex} {

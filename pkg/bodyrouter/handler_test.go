@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -125,6 +126,32 @@ func TestHandler(t *testing.T) {
 				t.Errorf("got %s, want %s", got, tt.want)
 			}
 		})
+	}
+}
+
+func TestE34TheBodyAndItsLengthAreLeftAlone(t *testing.T) {
+	t.Parallel()
+	h, _ := newHandler(PassMissing)
+	for _, body := range []string{`{"model":"lora"}`, `{"model":"qwen"}`, `{}`} {
+		p := h.Open(context.Background())
+		_, err := p.Headers(extproc.NewRequest(&corev3.HeaderMap{Headers: []*corev3.HeaderValue{{Key: "content-length", RawValue: []byte("16")}}}, nil))
+		if err == nil {
+			err = p.Body([]byte(body))
+		}
+		d, ended := p.End()
+		if err != nil || ended != nil || d.Splice != nil {
+			t.Errorf("%s: %v, %v, spliced %v", body, err, ended, d.Splice)
+		}
+		for _, set := range d.Set {
+			if !slices.Contains(header.Owned(), set.Name) {
+				t.Errorf("%s: sets %s", body, set.Name)
+			}
+		}
+		for _, name := range d.Remove {
+			if !slices.Contains(header.Owned(), name) {
+				t.Errorf("%s: removes %s", body, name)
+			}
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -185,9 +186,36 @@ func TestServesAndDrains(t *testing.T) {
 	if got := ask(t, conn, `{"model":"qwen"}`); got != "qwen" {
 		t.Errorf("routed to %q", got)
 	}
+	interleave(t, conn)
 	stop()
 	if err := <-done; err != nil {
 		t.Errorf("Main ended with %v", err)
+	}
+}
+
+// interleave sends bodies byte by byte, in turns, over one connection: none may
+// see another's model.
+func interleave(t *testing.T, conn *grpc.ClientConn) {
+	t.Helper()
+	streams := make([]extprocv3.ExternalProcessor_ProcessClient, 8)
+	for i := range streams {
+		var err error
+		if streams[i], err = extprocv3.NewExternalProcessorClient(conn).Process(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		sendTo(t, streams[i], headersMessage())
+	}
+	const body = `{"x":"a","model":"model-?"}`
+	for at := range len(body) {
+		for i, stream := range streams {
+			piece := strings.Replace(body[at:at+1], "?", strconv.Itoa(i), 1)
+			sendTo(t, stream, bodyMessage(piece, at == len(body)-1))
+		}
+	}
+	for i, stream := range streams {
+		if got := routed(t, stream); got != "model-"+strconv.Itoa(i) {
+			t.Errorf("stream %d was routed to %q", i, got)
+		}
 	}
 }
 
@@ -198,14 +226,33 @@ func ask(t *testing.T, conn *grpc.ClientConn, body string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range []*extprocv3.ProcessingRequest{
-		{Request: &extprocv3.ProcessingRequest_RequestHeaders{RequestHeaders: &extprocv3.HttpHeaders{Headers: &corev3.HeaderMap{}}}},
-		{Request: &extprocv3.ProcessingRequest_RequestBody{RequestBody: &extprocv3.HttpBody{Body: []byte(body), EndOfStream: true}}},
-	} {
-		if err := stream.Send(m); err != nil {
-			t.Fatal(err)
-		}
+	sendTo(t, stream, headersMessage())
+	sendTo(t, stream, bodyMessage(body, true))
+	return routed(t, stream)
+}
+
+func headersMessage() *extprocv3.ProcessingRequest {
+	return &extprocv3.ProcessingRequest{Request: &extprocv3.ProcessingRequest_RequestHeaders{
+		RequestHeaders: &extprocv3.HttpHeaders{Headers: &corev3.HeaderMap{}},
+	}}
+}
+
+func bodyMessage(body string, end bool) *extprocv3.ProcessingRequest {
+	return &extprocv3.ProcessingRequest{Request: &extprocv3.ProcessingRequest_RequestBody{
+		RequestBody: &extprocv3.HttpBody{Body: []byte(body), EndOfStream: end},
+	}}
+}
+
+func sendTo(t *testing.T, stream extprocv3.ExternalProcessor_ProcessClient, m *extprocv3.ProcessingRequest) {
+	t.Helper()
+	if err := stream.Send(m); err != nil {
+		t.Fatal(err)
 	}
+}
+
+// routed reads one answer and returns the model header that it sets.
+func routed(t *testing.T, stream extprocv3.ExternalProcessor_ProcessClient) string {
+	t.Helper()
 	answer, err := stream.Recv()
 	if err != nil {
 		t.Fatal(err)
