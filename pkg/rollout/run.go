@@ -36,6 +36,9 @@ type Deps struct {
 	NoWait bool
 	// Lock is asked before every write; nil allows all.
 	Lock Lock
+	// Trace, if not nil, is told what each decision was made of and what came of
+	// it: all that Next knew, so that it can be made again (see pkg/record).
+	Trace func(o Observation, s State, a Action)
 }
 
 // Result is how a run ended.
@@ -57,6 +60,19 @@ func Begin(record Record, judge Judge) State {
 	return s
 }
 
+// Carried is the state once an action worked.
+func (s State) Carried(verb Verb) State {
+	switch verb {
+	case Save:
+		s.Watch.Saved = true
+	case Seize:
+		s.Watch.Seized = true
+	case Release:
+		s.Watch.Released = true
+	}
+	return s
+}
+
 // Run carries out what Next decides until it says stop. When ctx ends the run
 // stops at a safe point: actions already begun are finished under a context of
 // their own.
@@ -69,6 +85,9 @@ func Run(ctx context.Context, s State, d Deps) Result {
 		before := s.Phase
 		var a Action
 		s, a = Next(s, o)
+		if d.Trace != nil {
+			d.Trace(o, s, a)
+		}
 		if a.Verb == Stop {
 			return finish(s, a)
 		}
@@ -134,13 +153,9 @@ func (d Deps) act(parent context.Context, s State, a Action) (State, Observation
 	}
 	switch a.Verb {
 	case Save:
-		if err = d.Journal.Save(ctx, s.Record); err == nil {
-			s.Watch.Saved = true
-		}
+		err = d.Journal.Save(ctx, s.Record)
 	case Seize:
-		if err = d.Targets.Seize(ctx, s.Stamp()); err == nil {
-			s.Watch.Seized = true
-		}
+		err = d.Targets.Seize(ctx, s.Stamp())
 	case Read:
 		if standing, err = d.read(ctx, s); a.Wait > 0 {
 			requests = d.requests(ctx, s)
@@ -160,9 +175,7 @@ func (d Deps) act(parent context.Context, s State, a Action) (State, Observation
 		standing, err = d.readBeside(ctx, s)
 		requests = d.requests(ctx, s)
 	case Release:
-		if err = d.Targets.Release(ctx); err == nil {
-			s.Watch.Released = true
-		}
+		err = d.Targets.Release(ctx)
 	case Consult:
 		var record Record
 		if record, err = d.Journal.Load(ctx); err == nil {
@@ -171,6 +184,9 @@ func (d Deps) act(parent context.Context, s State, a Action) (State, Observation
 		}
 	default:
 		err = fmt.Errorf("unknown action %q", a.Verb)
+	}
+	if err == nil {
+		s = s.Carried(a.Verb)
 	}
 	o := d.observation(parent)
 	o.Standing, o.Sample, o.Journal, o.Requests, o.Err = standing, sample, journal, requests, err
