@@ -37,9 +37,11 @@ type world struct {
 	foreign     bool // somebody else writes the share: not ours to judge
 	loseAt      int  // the call whose answer is lost, 0 for none
 	plan        rollout.Plan
-	simple      bool // judged by a tally instead of the real gates
-	highest     int  // ceiling of the present run, as the watcher saw it
-	down        bool // the watcher saw RollingBack in the present run
+	started     uint64 // requests on both arms so far
+	lopsided    bool   // the gateway sends every arm half, whatever the weights say
+	simple      bool   // judged by a tally instead of the real gates
+	highest     int    // ceiling of the present run, as the watcher saw it
+	down        bool   // the watcher saw RollingBack in the present run
 	run         string
 	onLook      func(w *world)
 }
@@ -239,6 +241,12 @@ func (p *process) Look(context.Context) rollout.Sample {
 	stable.Ready = p.stableReady
 	if p.stable != nil {
 		stable = p.stable(p.world)
+	}
+	if all := canary.Started + stable.Started; !p.lopsided {
+		before := p.started * uint64(max(0, p.share)) / 100
+		p.started += all
+		canary.Started = p.started*uint64(max(0, p.share))/100 - before
+		stable.Started = all - canary.Started
 	}
 	return rollout.Sample{Stable: stable, Canary: canary}
 }

@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 )
@@ -304,7 +305,7 @@ func baking(s State, o Observation) (State, Action) {
 		return goBack(s, o.Now, ByGate, f.Harm)
 	}
 	if f.Pass {
-		f.Missing = s.short(*o.Sample)
+		f.Missing = cmp.Or(s.short(*o.Sample), s.misdirected())
 	}
 	if f.Pass && f.Missing == "" && s.Watch.Baked >= s.Plan.Bake && !s.Paused {
 		if !s.waits() {

@@ -78,6 +78,9 @@ type Plan struct {
 	// Capacity is the part of stable's ready endpoints, times the share asked,
 	// that the canary must have ready before each raise; 0 asks for none.
 	Capacity float64 `json:"capacity,omitempty"`
+	// IgnoreShare lets a step pass whatever share of the requests the canary
+	// gets: for pools that other routes send traffic to as well.
+	IgnoreShare bool `json:"ignoreShare,omitempty"`
 }
 
 // Targets are all targets, the one with the journal first.

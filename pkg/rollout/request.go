@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/kubectl-infer/kubectl-infer/pkg/gate"
 )
 
 // Wish is what a person may ask of a rollout that runs elsewhere.
@@ -95,6 +97,39 @@ func (s State) short(sample Sample) string {
 	}
 	if sample.Stable.Ready < s.StableReady {
 		return fmt.Sprintf("stable has %d ready endpoints, fewer than the %d it began with", sample.Stable.Ready, s.StableReady)
+	}
+	return ""
+}
+
+// What the share test needs before it lets a step pass (design §8): as many
+// requests started since the step was settled, and one on every arm that was
+// asked for a share of so many percent.
+const (
+	shareRequests = 50
+	shareSeen     = 5
+)
+
+// misdirected says why the split cannot be taken for what the step asks: too
+// few requests, an arm that got none, or shares the asked one does not explain.
+// "" when it can.
+func (s State) misdirected() string {
+	row := s.Watch.Step
+	canary, stable := row.CanaryStarted, row.StableStarted
+	all := canary + stable
+	switch {
+	case s.Plan.IgnoreShare:
+		return ""
+	case all < shareRequests:
+		return fmt.Sprintf("the share of %s is verified by %d requests so far, of the %d that takes", s.Goal, all, shareRequests)
+	case canary == 0 && row.Asked >= shareSeen, stable == 0 && 100-row.Asked >= shareSeen:
+		return fmt.Sprintf("of %d requests the canary got %d, and %s was asked for", all, canary, s.Goal)
+	}
+	test, err := gate.NewShare(float64(row.Asked)/100, 1)
+	if err != nil {
+		return err.Error()
+	}
+	if test.Update(canary, stable); test.Value() >= 1/s.Plan.Alpha {
+		return fmt.Sprintf("the canary got %.1f%% of %d requests, and %s was asked for (e-value %.3g); does other traffic reach the pools?", row.Seen, all, s.Goal, test.Value())
 	}
 	return ""
 }

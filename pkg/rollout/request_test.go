@@ -146,3 +146,38 @@ func TestARecordOfTheFirstFormatIsUnderstood(t *testing.T) {
 		}
 	}
 }
+
+func TestAStepPassesOnlyWithTheShareItAskedFor(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		change  func(*world)
+		outcome rollout.Outcome
+		why     string
+	}{
+		"the share asked for":                      {func(*world) {}, rollout.Done, ""},
+		"a gateway that ignores the weights holds": {func(w *world) { w.lopsided = true }, rollout.Held, "25% was asked for"},
+		"unless the user knows of other traffic":   {func(w *world) { w.lopsided, w.plan.IgnoreShare = true, true }, rollout.Done, ""},
+		"requests that finished only prove nothing": {func(w *world) {
+			w.canary = func(*world) rollout.Arm { a := healthy(100); a.Started = 0; return a }
+			w.lopsided = true
+		}, rollout.Held, "the canary got 0"},
+		"too few requests hold": {
+			func(w *world) {
+				w.plan.MinRequests, w.plan.StepDeadline = 1, 30*time.Second
+				w.canary = func(*world) rollout.Arm { return healthy(1) }
+				w.stable = func(*world) rollout.Arm { return healthy(1) }
+			}, rollout.Held, "of the 50 that takes",
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			tt.change(w)
+			result, _ := w.live(t.Context(), start(t, w, "a"))
+			if result.Outcome != tt.outcome || !strings.Contains(result.Why, tt.why) {
+				t.Errorf("%s: %s", result.Outcome, result.Why)
+			}
+		})
+	}
+}

@@ -47,7 +47,7 @@ func unsaved(s State, o Observation) (State, Action) {
 	if s.Phase != Settling {
 		s = count(s, o, f)
 	}
-	if f.Harm != "" {
+	if s, f.Harm = s.harmed(o.Now, f); f.Harm != "" {
 		return goBack(s, o.Now, ByGate, f.Harm)
 	}
 	return s, Action{Verb: Save}

@@ -57,6 +57,7 @@ func (f *planFlags) add(cmd *cobra.Command) {
 	set.Float64Var(&p.Alpha, "alpha", rollout.DefaultAlpha, "bound on the probability of rolling back a canary that keeps every gate")
 	set.IntVar(&p.MaxRestarts, "max-restarts", rollout.DefaultMaxRestarts, "canary container restarts a step tolerates")
 	set.Float64Var(&p.Capacity, "capacity", rollout.DefaultCapacity, "part of stable's ready endpoints, times the share, that the canary must have ready before each raise; 0 asks for none")
+	set.BoolVar(&p.IgnoreShare, "ignore-share", false, "let a step pass whatever share of requests the canary gets: for pools that other routes send traffic to as well")
 	set.StringVar(&p.Rule, "rule", "", "name or index of the route's rule, when several hold both pools")
 	set.BoolVar(&p.AddBackend, "add-backend", false, "insert the canary at weight 0 when the rule does not list it")
 	cmd.Flags().AddFlagSet(set)
