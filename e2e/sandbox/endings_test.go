@@ -62,6 +62,9 @@ func TestEveryEndingLeavesNothing(t *testing.T) {
 				if all := processes(t, s); len(all) < 7 { // supervisor, etcd, API server, Envoy, body router, two Pods
 					t.Fatalf("only these processes are found to be the sandbox's:\n%s", strings.Join(all, "\n"))
 				}
+				if len(listening(t, s)) < 5 { // or assertGone would find nothing whatever was left
+					t.Fatalf("only these ports are found to be the sandbox's: %v", listening(t, s))
+				}
 				tt.end(t, c, s)
 				c.assertGone(t, s)
 				out := c.run(t, "logs", "--name", s.Name)

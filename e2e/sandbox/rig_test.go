@@ -218,6 +218,9 @@ func (c cache) assertGone(t *testing.T, s sandbox.State) {
 		left = processes(t, s)
 		return len(left) == 0
 	}, func() string { return strings.Join(left, "\n") })
+	if ports := listening(t, s); len(ports) != 0 {
+		t.Errorf("ports are still open: %v", ports)
+	}
 	lock, err := net.Listen("tcp", strings.TrimSuffix(s.Network, "0.0/16")+"255.254:9999")
 	if err != nil {
 		t.Errorf("its network is still held: %v", err)
@@ -228,6 +231,29 @@ func (c cache) assertGone(t *testing.T, s sandbox.State) {
 	if _, err := os.Stat(c.folder(s.Name)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("its folder is still there: %v", err)
 	}
+}
+
+// listening lists the addresses of a sandbox's network that somebody listens on,
+// as the kernel writes them: the first number last.
+func listening(t *testing.T, s sandbox.State) []string {
+	t.Helper()
+	table, err := os.ReadFile("/proc/net/tcp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var n int
+	if _, err := fmt.Sscanf(s.Network, "127.%d.", &n); err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	for line := range strings.Lines(string(table)) {
+		fields := strings.Fields(line)
+		const listen = "0A"
+		if len(fields) > 3 && fields[3] == listen && strings.HasPrefix(fields[1][4:], fmt.Sprintf("%02X7F", n)) {
+			found = append(found, fields[1])
+		}
+	}
+	return found
 }
 
 func eventually(t *testing.T, what string, ok func() bool, last func() string) {

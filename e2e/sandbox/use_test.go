@@ -18,7 +18,7 @@ import (
 func TestASandboxInUse(t *testing.T) {
 	t.Parallel()
 	c := newCache(t)
-	s := c.up(t, "use", "--image", "acme/agent=sleep")
+	s := c.up(t, "use", "--image", "acme/agent=sleep", "--low-ports=off")
 	apply(t, s, twoPods)
 	mustKubectl(t, s, "wait", "--for=condition=Available", "deployment/server", "--timeout=30s")
 
@@ -27,8 +27,11 @@ func TestASandboxInUse(t *testing.T) {
 	t.Run("Jobs, init containers, sidecars and images of one's own run", func(t *testing.T) { podsOfAllKinds(t, s) })
 	t.Run("kubectl logs", func(t *testing.T) { logs(t, s) })
 	t.Run("kubectl exec", func(t *testing.T) { execs(t, s) })
+	t.Run("kubectl exec with a terminal", func(t *testing.T) { execsInATerminal(t, s) })
+	t.Run("kubectl attach", func(t *testing.T) { attaches(t, s) })
 	t.Run("kubectl port-forward", func(t *testing.T) { forwards(t, s) })
 	t.Run("break by pool, share of Pods and target model", func(t *testing.T) { breaks(t, c, s) })
+	t.Run("a guide's objects are served by a picker that was provisioned", func(t *testing.T) { guide(t, s) })
 	t.Run("nobody but the API server reaches the kubelet", func(t *testing.T) { kubeletIsClosed(t, s) })
 	t.Run("Envoy killed is shown and started again", func(t *testing.T) { envoyHeals(t, c, s) })
 }
@@ -63,7 +66,31 @@ func logs(t *testing.T, s sandbox.State) {
 	if out := kubectl(t, s, "logs", "deploy/server", "--previous"); out.code == 0 {
 		t.Errorf("--previous of a first run: %s", out)
 	}
-	follow := prepareKubectl(t.Context(), t, s, "logs", "-f", "deploy/server", "--tail=0")
+	apply(t, s, "{apiVersion: v1, kind: Pod, metadata: {name: flaky}, spec: {containers: [{name: c, image: busybox, command: [sleep, notanumber]}]}}")
+	var out output
+	eventually(t, "--previous prints the run before", func() bool {
+		restarts := mustKubectl(t, s, "get", "pod", "flaky", "-o", "jsonpath={.status.containerStatuses[0].restartCount}")
+		out = kubectl(t, s, "logs", "flaky", "--previous")
+		return restarts != "" && restarts != "0" && out.code == 0 && strings.Count(out.stdout, "notanumber") == 1
+	}, func() string { return out.String() })
+	mustKubectl(t, s, "delete", "pod", "flaky", "--grace-period=1")
+	prints(t, s, "logs", "-f", "deploy/server", "--tail=0")
+}
+
+// attaches expects of attach what logs -f does, and an error for stdin.
+func attaches(t *testing.T, s sandbox.State) {
+	prints(t, s, "attach", "deploy/server")
+	in := prepareKubectl(t.Context(), t, s, "attach", "-i", "sleeper")
+	in.Stdin = strings.NewReader("x")
+	if out := collect(t, in); out.code == 0 || !strings.Contains(out.stderr, "no stdin") {
+		t.Errorf("attach -i: %s", out)
+	}
+}
+
+// prints expects a kubectl that goes on to print what the server logs.
+func prints(t *testing.T, s sandbox.State, args ...string) {
+	t.Helper()
+	follow := prepareKubectl(t.Context(), t, s, args...)
 	stdout, err := follow.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -158,16 +185,24 @@ spec:
   targetPorts: [{number: 8000}]
   endpointPickerRef: {name: none, port: {number: 9002}}
 `)
-	steps := []struct{ line, want string }{
-		{"inferencepool/servers --slow 3 --model m --share 0.5", "deployment/server is 3x slower for 50% of requests for model m (1 pods)"},
-		{"--reset inferencepool/servers", "deployment/server is healthy (1 pods)"},
-		{"deployment/server --error-rate 0.5 --pods 0.5", " fails 50% of requests (1 pods)"},
-		{"--reset deployment/server", "deployment/server is healthy (1 pods)"},
+	steps := []struct{ line, want, status string }{
+		{
+			"inferencepool/servers --slow 3 --model m --share 0.5", "deployment/server is 3x slower for 50% of requests for model m (1 pods)",
+			"deployment/server in namespace default is 3x slower for 50% of requests for model m",
+		},
+		{"--reset inferencepool/servers", "deployment/server is healthy (1 pods)", ""},
+		{"deployment/server --error-rate 0.5 --pods 0.5", " fails 50% of requests (1 pods)", " in namespace default fails 50% of requests"},
+		{"--reset deployment/server", "deployment/server is healthy (1 pods)", ""},
 	}
 	for _, step := range steps {
 		out := c.must(t, append([]string{"break", "--name", s.Name}, strings.Fields(step.line)...)...)
 		if !strings.Contains(out.stdout, step.want) {
 			t.Errorf("break %s: %s, want %q", step.line, out, step.want)
+		}
+		said := c.must(t, "status", "--name", s.Name)
+		asJSON := c.must(t, "status", "--name", s.Name, "-o", "json")
+		if strings.Contains(said.stderr, step.status) != (step.status != "") || strings.Contains(asJSON.stdout, `"faults"`) != (step.status != "") {
+			t.Errorf("after break %s status says %s and %s", step.line, said, asJSON)
 		}
 	}
 	if left := mustKubectl(t, s, "get", "deployments,pods", "-o", "jsonpath={.items[*].metadata.annotations}"); strings.Contains(left, "/faults") {

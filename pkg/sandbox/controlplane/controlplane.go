@@ -9,9 +9,11 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"k8s.io/client-go/rest"
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
@@ -23,6 +25,7 @@ const (
 	readyLimit = 60 * time.Second
 	stopGrace  = 5 * time.Second
 	logLines   = 12
+	traceLines = 200
 )
 
 // Options says what to run and where.
@@ -149,7 +152,20 @@ func death(p *process.Process) error {
 	if how == nil {
 		how = fmt.Errorf("%s ended by itself", p.Name())
 	}
-	return fmt.Errorf("%w; its last log lines:\n%s", how, p.LogTail(logLines))
+	return fmt.Errorf("%w; its last log lines:\n%s", how, lastWords(p.LogTail(traceLines)))
+}
+
+// lastWords are the last lines of a log, and before them the one that tells of a
+// full disk, which etcd buries under a stack trace.
+func lastWords(log string) string {
+	lines := strings.Split(log, "\n")
+	last := lines[max(0, len(lines)-logLines):]
+	for _, line := range lines[:len(lines)-len(last)] {
+		if strings.Contains(line, unix.ENOSPC.Error()) {
+			return line + "\n…\n" + strings.Join(last, "\n")
+		}
+	}
+	return strings.Join(last, "\n")
 }
 
 // Done is closed when etcd or kube-apiserver has died, or by Stop. The control
