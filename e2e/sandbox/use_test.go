@@ -201,7 +201,8 @@ spec:
 		}
 		said := c.must(t, "status", "--name", s.Name)
 		asJSON := c.must(t, "status", "--name", s.Name, "-o", "json")
-		if strings.Contains(said.stderr, step.status) != (step.status != "") || strings.Contains(asJSON.stdout, `"faults"`) != (step.status != "") {
+		broken := step.status != ""
+		if !strings.Contains(said.stderr, step.status) || strings.Contains(said.stderr, "namespace") != broken || strings.Contains(asJSON.stdout, `"faults"`) != broken {
 			t.Errorf("after break %s status says %s and %s", step.line, said, asJSON)
 		}
 	}
