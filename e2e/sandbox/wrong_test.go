@@ -58,7 +58,13 @@ func TestAGatewayThatTakesOnePoolPerRule(t *testing.T) {
 	c := newCache(t)
 	s := c.up(t, "single", "--defect", "single-pool-rule")
 	example(t, s)
-	answers(t, s, http.StatusInternalServerError) // two pools in one rule
+	says := "jsonpath={.status.parents[0].conditions[?(@.type=='Accepted')].message}"
+	var said string
+	eventually(t, "the route of two pools is refused", func() bool {
+		said = mustKubectl(t, s, "get", "httproute", "chat", "-o", says)
+		return strings.Contains(said, "more than one InferencePool in a rule is not supported")
+	}, func() string { return said })
+	answers(t, s, http.StatusNotFound)
 	mustKubectl(t, s, "patch", "httproute", "chat", "--type=json", "-p", `[{"op":"remove","path":"/spec/rules/0/backendRefs/1"}]`)
 	answers(t, s, http.StatusOK) // one is served
 }

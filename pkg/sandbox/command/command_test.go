@@ -177,8 +177,10 @@ func TestTargetsNeedKindAndName(t *testing.T) {
 	t.Parallel()
 	got, err := parseTargets([]string{"deploy/a", "deployments/b", "deployment.apps/c", "po/d"}, "ns")
 	want := []target{
-		{kind: "deployment", namespace: "ns", name: "a"}, {kind: "deployment", namespace: "ns", name: "b"},
-		{kind: "deployment", namespace: "ns", name: "c"}, {kind: "pod", namespace: "ns", name: "d"},
+		{kind: "deployment", namespace: "ns", name: "a"},
+		{kind: "deployment", namespace: "ns", name: "b"},
+		{kind: "deployment", namespace: "ns", name: "c"},
+		{kind: "pod", namespace: "ns", name: "d"},
 	}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("got %v, %v; want %v", got, err, want)

@@ -131,6 +131,11 @@ func TestGateways(t *testing.T) {
 			"Accepted=True/ListenersNotValid@5 Programmed=True/Programmed@5", listener, "127.9.1.1:8080",
 		},
 		{
+			"a kind of route that is not served", 0,
+			[]gwv1.Listener{{Name: "x", Port: 8080, Protocol: "HTTP", AllowedRoutes: &gwv1.AllowedRoutes{Kinds: []gwv1.RouteGroupKind{{Kind: "GRPCRoute"}, {Kind: "HTTPRoute"}}}}},
+			ok, strings.Replace(listener, "ResolvedRefs=True/ResolvedRefs", "ResolvedRefs=False/InvalidRouteKinds", 1), "127.9.1.1:8080",
+		},
+		{
 			"HTTPS is not served", 0,
 			[]gwv1.Listener{one(8443, "HTTPS")},
 			"Accepted=False/ListenersNotValid@5 Programmed=False/Invalid@5",
