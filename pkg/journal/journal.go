@@ -57,10 +57,10 @@ type Store struct {
 	seen   *corev1.ConfigMap
 }
 
-// Name is the journal's ConfigMap for TYPE/NAME: infer-TYPE-NAME, with a hashed
-// tail when that would be too long.
+// Name is the journal's ConfigMap for TYPE/NAME: infer-TYPE-NAME, with -llmd for
+// a type of group llm-d.ai, and with a hashed tail when that would be too long.
 func Name(kind, name string) string {
-	full := "infer-" + strings.ToLower(kind) + "-" + name
+	full := "infer-" + strings.Replace(strings.ToLower(kind), ".llm-d.ai", "-llmd", 1) + "-" + name
 	if len(full) <= maxName {
 		return full
 	}

@@ -27,6 +27,24 @@ func InferencePools() schema.GroupVersionResource {
 	return schema.GroupVersionResource{Group: "inference.networking.k8s.io", Version: "v1", Resource: "inferencepools"}
 }
 
+// AlphaInferencePools are inference.networking.x-k8s.io/v1alpha2 inferencepools.
+func AlphaInferencePools() schema.GroupVersionResource { return alpha("inferencepools") }
+
+// InferenceModels are inference.networking.x-k8s.io/v1alpha2 inferencemodels.
+func InferenceModels() schema.GroupVersionResource { return alpha("inferencemodels") }
+
+// ModelRewrites are inference.networking.x-k8s.io/v1alpha2 inferencemodelrewrites.
+func ModelRewrites() schema.GroupVersionResource { return alpha("inferencemodelrewrites") }
+
+// LLMDModelRewrites are llm-d.ai/v1alpha2 inferencemodelrewrites.
+func LLMDModelRewrites() schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: "llm-d.ai", Version: "v1alpha2", Resource: "inferencemodelrewrites"}
+}
+
+func alpha(resource string) schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: "inference.networking.x-k8s.io", Version: "v1alpha2", Resource: resource}
+}
+
 // Clients talk to one cluster, in one namespace by default.
 type Clients struct {
 	Config    *rest.Config

@@ -30,7 +30,23 @@ func Kinds() []Kind {
 		Name: "httproute", Aliases: []string{"httproutes", "httproute.gateway.networking.k8s.io", "httproutes.gateway.networking.k8s.io"},
 		Resource: kube.HTTPRoutes(),
 		layout:   func(sel Selection) layout { return &httpRoute{selection: sel} },
+	}, {
+		Name: "inferencemodel", Aliases: []string{"inferencemodels", "inferencemodel.inference.networking.x-k8s.io", "inferencemodels.inference.networking.x-k8s.io"},
+		Resource: kube.InferenceModels(),
+		layout:   func(sel Selection) layout { return &models{modelShape: inferenceModelShape(), selection: sel} },
+	}, {
+		Name: "inferencemodelrewrite", Aliases: []string{"inferencemodelrewrites", "inferencemodelrewrite.inference.networking.x-k8s.io", "inferencemodelrewrites.inference.networking.x-k8s.io"},
+		Resource: kube.ModelRewrites(),
+		layout:   rewriteLayout,
+	}, {
+		Name: "inferencemodelrewrite.llm-d.ai", Aliases: []string{"inferencemodelrewrites.llm-d.ai"},
+		Resource: kube.LLMDModelRewrites(),
+		layout:   rewriteLayout,
 	}}
+}
+
+func rewriteLayout(sel Selection) layout {
+	return &models{modelShape: modelRewriteShape(), selection: sel}
 }
 
 // KindOf finds the kind that people write as name.

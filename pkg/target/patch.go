@@ -67,13 +67,13 @@ func restorePatch(now any, p place, baseline any, was place) []operation {
 	if p.canary >= 0 {
 		ops = append(ops, testIdentity(p, p.canary, refs)...)
 	}
-	ops = append(ops, restoreWeight(p, p.stable, refs[p.stable], old[was.stable])...)
+	ops = append(ops, restoreWeight(rulePath(p, "backendRefs", p.stable), refs[p.stable], old[was.stable])...)
 	switch {
 	case p.canary < 0:
 	case was.canary < 0:
 		ops = append(ops, operation{Op: "remove", Path: rulePath(p, "backendRefs", p.canary)})
 	default:
-		ops = append(ops, restoreWeight(p, p.canary, refs[p.canary], old[was.canary])...)
+		ops = append(ops, restoreWeight(rulePath(p, "backendRefs", p.canary), refs[p.canary], old[was.canary])...)
 	}
 	return ops
 }
@@ -89,8 +89,10 @@ func testIdentity(p place, index int, refs []any) []operation {
 	return ops
 }
 
-func restoreWeight(p place, index int, now, old any) []operation {
-	path := rulePath(p, "backendRefs", index, "weight")
+// restoreWeight gives the entry at path, which is now, the weight of old; nothing
+// when it has it.
+func restoreWeight(path string, now, old any) []operation {
+	path += pointer("weight")
 	before, _ := old.(map[string]any)
 	weight, had := before["weight"]
 	if had {

@@ -125,15 +125,18 @@ func refString(ref any) string {
 
 // weightOf reads a backendRef's weight; absent means 1 (Gateway API v1,
 // BackendRef.weight).
-func weightOf(ref any) int64 {
-	m, _ := ref.(map[string]any)
+func weightOf(ref any) int64 { return weightOr(ref, 1) }
+
+// weightOr reads the weight of an entry, absent if it has none.
+func weightOr(entry any, absent int64) int64 {
+	m, _ := entry.(map[string]any)
 	switch w := m["weight"].(type) {
 	case int64:
 		return w
 	case float64:
 		return int64(w)
 	default:
-		return 1
+		return absent
 	}
 }
 
