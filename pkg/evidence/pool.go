@@ -6,6 +6,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	inferencev1 "sigs.k8s.io/gateway-api-inference-extension/api/v1"
@@ -40,37 +41,80 @@ func (p Pool) String() string {
 	return name
 }
 
+// PoolRef names an InferencePool of either group.
+type PoolRef struct{ Group, Name string }
+
+func (r PoolRef) String() string { return "inferencepool " + r.Name }
+
+// KnownPools says whether group is one of those InferencePools are of.
+func KnownPools(group string) bool {
+	return group == kube.InferencePools().Group || group == kube.AlphaInferencePools().Group
+}
+
 // ResolvePool reads the pool and its picker's Service.
-func ResolvePool(ctx context.Context, c *kube.Clients, namespace, name string) (Pool, error) {
-	object, err := c.Dynamic.Resource(kube.InferencePools()).Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
+func ResolvePool(ctx context.Context, c *kube.Clients, namespace string, ref PoolRef) (Pool, error) {
+	resource := kube.InferencePools()
+	if ref.Group == kube.AlphaInferencePools().Group {
+		resource = kube.AlphaInferencePools()
+	}
+	object, err := c.Dynamic.Resource(resource).Namespace(namespace).Get(ctx, ref.Name, metav1.GetOptions{})
 	if err != nil {
-		err = fmt.Errorf("get inferencepool %s/%s: %w", namespace, name, err)
+		err = fmt.Errorf("get inferencepool %s/%s: %w", namespace, ref.Name, err)
 		if apierrors.IsNotFound(err) {
-			return Pool{}, hint.Wrap(err, "kubectl get inferencepools -n "+namespace)
+			return Pool{}, hint.Wrap(err, "kubectl get "+resource.GroupResource().String()+" -n "+namespace)
 		}
 		return Pool{}, err
 	}
+	found := Pool{Namespace: namespace, Name: ref.Name}
+	read := readPool
+	if resource == kube.AlphaInferencePools() {
+		read = readAlphaPool
+	}
+	picker, err := read(object.Object, &found)
+	if err != nil || picker == "" {
+		return found, err
+	}
+	service, err := c.Core.CoreV1().Services(namespace).Get(ctx, picker, metav1.GetOptions{})
+	if err != nil {
+		return Pool{}, hint.Wrap(fmt.Errorf("get service %s/%s, the picker of inferencepool %s: %w", namespace, picker, ref.Name, err),
+			"kubectl get services -n "+namespace)
+	}
+	found.Pickers = labels.SelectorFromSet(service.Spec.Selector)
+	return found, nil
+}
+
+// readPool reads inference.networking.k8s.io/v1 InferencePool, and returns the
+// name of its picker's Service.
+func readPool(object map[string]any, into *Pool) (picker string, err error) {
 	var pool inferencev1.InferencePool
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &pool); err != nil {
-		return Pool{}, fmt.Errorf("read inferencepool %s/%s: %w", namespace, name, err)
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object, &pool); err != nil {
+		return "", fmt.Errorf("read inferencepool %s/%s: %w", into.Namespace, into.Name, err)
 	}
 	servers := labels.Set{}
 	for k, v := range pool.Spec.Selector.MatchLabels {
 		servers[string(k)] = string(v)
 	}
-	found := Pool{Namespace: namespace, Name: name, Servers: labels.SelectorFromSet(servers)}
+	into.Servers = labels.SelectorFromSet(servers)
 	for _, port := range pool.Spec.TargetPorts {
-		found.Ports = append(found.Ports, int32(port.Number))
+		into.Ports = append(into.Ports, int32(port.Number))
 	}
-	ref := pool.Spec.EndpointPickerRef
-	if ref == nil {
-		return found, nil
+	if ref := pool.Spec.EndpointPickerRef; ref != nil {
+		picker = string(ref.Name)
 	}
-	service, err := c.Core.CoreV1().Services(namespace).Get(ctx, string(ref.Name), metav1.GetOptions{})
+	return picker, nil
+}
+
+// readAlphaPool is readPool for inference.networking.x-k8s.io/v1alpha2, where
+// the selector is the labels themselves and the port is one.
+func readAlphaPool(object map[string]any, into *Pool) (picker string, err error) {
+	servers, _, err := unstructured.NestedStringMap(object, "spec", "selector")
 	if err != nil {
-		return Pool{}, hint.Wrap(fmt.Errorf("get service %s/%s, the picker of inferencepool %s: %w", namespace, ref.Name, name, err),
-			"kubectl get services -n "+namespace)
+		return "", fmt.Errorf("read inferencepool %s/%s: %w", into.Namespace, into.Name, err)
 	}
-	found.Pickers = labels.SelectorFromSet(service.Spec.Selector)
-	return found, nil
+	into.Servers = labels.SelectorFromSet(servers)
+	if port, ok, _ := unstructured.NestedInt64(object, "spec", "targetPortNumber"); ok {
+		into.Ports = []int32{int32(port)}
+	}
+	picker, _, _ = unstructured.NestedString(object, "spec", "extensionRef", "name")
+	return picker, nil
 }

@@ -21,7 +21,10 @@ type Kind struct {
 	// Aliases are other ways to write it.
 	Aliases  []string
 	Resource schema.GroupVersionResource
-	layout   func(Selection) layout
+	// Sparse says that what has no share is not listed, so that nothing is left
+	// to take out once the canary has all of the traffic.
+	Sparse bool
+	layout func(Selection) layout
 }
 
 // Kinds are all there are.
@@ -32,15 +35,15 @@ func Kinds() []Kind {
 		layout:   func(sel Selection) layout { return &httpRoute{selection: sel} },
 	}, {
 		Name: "inferencemodel", Aliases: []string{"inferencemodels", "inferencemodel.inference.networking.x-k8s.io", "inferencemodels.inference.networking.x-k8s.io"},
-		Resource: kube.InferenceModels(),
+		Resource: kube.InferenceModels(), Sparse: true,
 		layout:   func(sel Selection) layout { return &models{modelShape: inferenceModelShape(), selection: sel} },
 	}, {
 		Name: "inferencemodelrewrite", Aliases: []string{"inferencemodelrewrites", "inferencemodelrewrite.inference.networking.x-k8s.io", "inferencemodelrewrites.inference.networking.x-k8s.io"},
-		Resource: kube.ModelRewrites(),
+		Resource: kube.ModelRewrites(), Sparse: true,
 		layout:   rewriteLayout,
 	}, {
 		Name: "inferencemodelrewrite.llm-d.ai", Aliases: []string{"inferencemodelrewrites.llm-d.ai"},
-		Resource: kube.LLMDModelRewrites(),
+		Resource: kube.LLMDModelRewrites(), Sparse: true,
 		layout:   rewriteLayout,
 	}}
 }

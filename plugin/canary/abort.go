@@ -70,7 +70,7 @@ func load(ctx context.Context, store *journal.Store, o object, namespace string)
 func newAbort(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOStreams) *cobra.Command {
 	b := &back{flags: flags, streams: streams}
 	cmd := &cobra.Command{
-		Use:   "abort httproute/NAME",
+		Use:   "abort TYPE/NAME",
 		Short: "End a running or abandoned rollout and restore its baseline",
 		Long: `End a running or abandoned rollout and restore its baseline.
 

@@ -23,7 +23,7 @@ import (
 func newUndo(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOStreams) *cobra.Command {
 	b := &back{flags: flags, streams: streams}
 	cmd := &cobra.Command{
-		Use:     "undo httproute/NAME",
+		Use:     "undo TYPE/NAME",
 		Short:   "Return a promoted rollout to the baseline its journal keeps",
 		Example: "  kubectl infer canary undo httproute/chat",
 		RunE:    func(cmd *cobra.Command, args []string) error { return b.undo(cmd.Context(), args) },
@@ -97,7 +97,7 @@ func (b *back) alone(ctx context.Context) (*journal.Lease, rollout.Record, error
 func newFinish(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOStreams) *cobra.Command {
 	b := &back{flags: flags, streams: streams}
 	cmd := &cobra.Command{
-		Use:     "finish httproute/NAME",
+		Use:     "finish TYPE/NAME",
 		Short:   "After promotion to 100%, take stable's backendRef out of the rule",
 		Example: "  kubectl infer canary finish httproute/chat",
 		RunE:    func(cmd *cobra.Command, args []string) error { return b.finish(cmd.Context(), args) },
@@ -118,6 +118,10 @@ func (b *back) finish(ctx context.Context, args []string) error {
 	if record.Phase != rollout.Promoted || record.Goal != 100 {
 		return exit.With(exit.PreflightRefused, hint.Errorf("kubectl infer canary status "+b.object.String(),
 			"%s: the last rollout is %s at %s, not promoted to 100%%", b.object, record.Phase, record.Goal))
+	}
+	if b.object.Sparse {
+		fmt.Fprintf(b.streams.Out, "%s: nothing to do, %s left the list when %s got all of the traffic\n", b.object, record.Plan.Stable, record.Plan.Canary)
+		return nil
 	}
 	list, err := resumeTargets(b.clients, record)
 	if err != nil {
@@ -148,7 +152,7 @@ func (b *back) finish(ctx context.Context, args []string) error {
 func newHistory(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOStreams) *cobra.Command {
 	b := &back{flags: flags, streams: streams, lock: lockFlags{period: journal.DefaultLeasePeriod}}
 	cmd := &cobra.Command{
-		Use:     "history httproute/NAME",
+		Use:     "history TYPE/NAME",
 		Short:   "List this rollout and the ones before it",
 		Example: "  kubectl infer canary history httproute/chat",
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -186,7 +190,7 @@ func newGC(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOStre
 	b := &back{flags: flags, streams: streams}
 	var keep time.Duration
 	cmd := &cobra.Command{
-		Use:   "gc httproute/NAME",
+		Use:   "gc TYPE/NAME",
 		Short: "Empty the journal of a rollout that ended, and take leftovers off the route",
 		Long: `Empty the journal of a rollout that ended, and take leftovers off the route.
 

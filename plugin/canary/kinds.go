@@ -2,6 +2,7 @@ package canary
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -22,12 +23,19 @@ type family struct {
 	check func(o *target.Object, plan rollout.Plan) error
 	// arms resolves both arms, proves that their metrics can be read, and finds
 	// what the plan's gates are read from.
-	arms func(ctx context.Context, clients *kube.Clients, plan rollout.Plan, from evidence.Options) (*evidence.Arms, error)
+	arms func(ctx context.Context, clients *kube.Clients, list targets, plan rollout.Plan, from evidence.Options) (*evidence.Arms, error)
 }
 
 func families() []family {
-	httpRoute, _ := target.KindOf("httproute")
-	return []family{{Kind: httpRoute, check: checkBackends, arms: poolArms}}
+	var all []family
+	for _, kind := range target.Kinds() {
+		f := family{Kind: kind, check: func(*target.Object, rollout.Plan) error { return nil }, arms: modelArms}
+		if kind.Resource == kube.HTTPRoutes() {
+			f.check, f.arms = checkBackends, poolArms
+		}
+		all = append(all, f)
+	}
+	return all
 }
 
 // object is TYPE/NAME as the user typed it.
@@ -108,8 +116,8 @@ func checkBackends(route *target.Object, plan rollout.Plan) error {
 		if ref == nil {
 			continue
 		}
-		if kind, _ := ref["kind"].(string); kind != "InferencePool" || ref["group"] != kube.InferencePools().Group {
-			return hint.Errorf("only backends of group "+kube.InferencePools().Group+", kind InferencePool can be measured yet",
+		if !evidence.KnownPools(fmt.Sprint(ref["group"])) || ref["kind"] != "InferencePool" {
+			return hint.Errorf("only backends of kind InferencePool can be measured yet",
 				"%s: backend %v is a %v of group %q", route.Name(), ref["name"], ref["kind"], ref["group"])
 		}
 		if namespace, ok := ref["namespace"].(string); ok && namespace != plan.Namespace {
@@ -120,16 +128,26 @@ func checkBackends(route *target.Object, plan rollout.Plan) error {
 	return nil
 }
 
-// poolArms are two InferencePools, each with pickers of its own.
-func poolArms(ctx context.Context, clients *kube.Clients, plan rollout.Plan, from evidence.Options) (*evidence.Arms, error) {
-	stable, err := evidence.ResolvePool(ctx, clients, plan.Namespace, bare(plan.Stable))
+// poolArms are two InferencePools, each with pickers of its own. A canary that
+// is not listed yet is of stable's group, as its backendRef will be.
+func poolArms(ctx context.Context, clients *kube.Clients, list targets, plan rollout.Plan, from evidence.Options) (*evidence.Arms, error) {
+	stableRef, canaryRef := list[0].Entries()
+	if canaryRef == nil {
+		canaryRef = stableRef
+	}
+	stable, err := evidence.ResolvePool(ctx, clients, plan.Namespace, evidence.PoolRef{Group: fmt.Sprint(stableRef["group"]), Name: bare(plan.Stable)})
 	if err != nil {
 		return nil, err
 	}
-	canary, err := evidence.ResolvePool(ctx, clients, plan.Namespace, bare(plan.Canary))
+	canary, err := evidence.ResolvePool(ctx, clients, plan.Namespace, evidence.PoolRef{Group: fmt.Sprint(canaryRef["group"]), Name: bare(plan.Canary)})
 	if err != nil {
 		return nil, err
 	}
+	return bind(ctx, clients, stable, canary, plan, from)
+}
+
+// bind finds what the plan's gates are read from.
+func bind(ctx context.Context, clients *kube.Clients, stable, canary evidence.Pool, plan rollout.Plan, from evidence.Options) (*evidence.Arms, error) {
 	exprs, err := plan.Expressions()
 	if err != nil {
 		return nil, err

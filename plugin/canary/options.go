@@ -40,8 +40,8 @@ func (f *planFlags) add(cmd *cobra.Command) {
 	set := pflag.NewFlagSet("plan", pflag.ContinueOnError)
 	f.own = set
 	p := &f.plan
-	set.StringVar(&p.Stable, "stable", "", "InferencePool that serves now")
-	set.StringVar(&p.Canary, "canary", "", "InferencePool to move traffic to")
+	set.StringVar(&p.Stable, "stable", "", "InferencePool, or for an InferenceModel or InferenceModelRewrite the target model, that serves now")
+	set.StringVar(&p.Canary, "canary", "", "InferencePool, or target model, to move traffic to")
 	set.StringVar(&f.steps, "steps", "5,25,50,100", "canary shares in percent, rising; 25:approve waits there for canary promote")
 	set.StringArrayVar(&p.Gates, "gate", nil, "what every step must keep, such as 'errors < 1%' or 'ttft p95 < 1.5x stable'; repeatable (default "+quoted(rollout.DefaultGates())+")")
 	set.DurationVar(&p.Bake, "bake", rollout.DefaultBake, "how long each step is watched; only scraped time counts")

@@ -18,7 +18,7 @@ import (
 func newPlan(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOStreams) *cobra.Command {
 	o := &runOptions{flags: flags, streams: streams}
 	cmd := &cobra.Command{
-		Use:   "plan httproute/NAME --stable POOL --canary POOL --gate GATE",
+		Use:   "plan TYPE/NAME --stable NAME --canary NAME [--gate GATE]",
 		Short: "Show what every step of a run would change, and write nothing",
 		Long: `Show what every step of a run would change, and write nothing.
 

@@ -20,7 +20,7 @@ import (
 // look, or the next run of the plan does.
 func newAsk(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOStreams, wish rollout.Wish, short string) *cobra.Command {
 	return &cobra.Command{
-		Use:     string(wish) + " httproute/NAME",
+		Use:     string(wish) + " TYPE/NAME",
 		Short:   short,
 		Example: "  kubectl infer canary " + string(wish) + " httproute/chat",
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -38,16 +38,19 @@ type runOptions struct {
 func newRun(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOStreams) *cobra.Command {
 	o := &runOptions{flags: flags, streams: streams}
 	cmd := &cobra.Command{
-		Use:   "run httproute/NAME... --stable POOL --canary POOL --gate GATE",
-		Short: "Move traffic from one InferencePool to another, step by step",
-		Long: `Move traffic from one InferencePool to another, step by step.
+		Use:   "run TYPE/NAME... --stable NAME --canary NAME [--gate GATE]",
+		Short: "Move traffic to another InferencePool or LoRA adapter, step by step",
+		Long: `Move traffic to another InferencePool or LoRA adapter, step by step.
 
-Each step is written to the HTTPRoute, waits until the gateway has accepted it,
+The weights of an HTTPRoute move between two InferencePools, those of an
+InferenceModel or InferenceModelRewrite between two target models of one pool.
+
+Each step is written to the target, waits until the gateway has accepted it,
 and is then watched: a gate that is shown to be broken restores the weights found
-at the start. Several routes move one by one and count as one step; the first in
+at the start. Several targets move one by one and count as one step; the first in
 sorted order names the rollout.
 
-The run is recorded in the ConfigMap infer-httproute-NAME before
+The run is recorded in the ConfigMap infer-TYPE-NAME before
 every act. If this process dies, traffic stays at a share the last gate approved,
 or lower; the same command takes the run up again, and "canary abort" restores
 the baseline from anywhere.
@@ -59,7 +62,10 @@ anything moved, 17 waiting for approval, 19 returned to the baseline by request.
     --steps 5,25,50,100 --bake 5m --gate 'errors < 1%' --gate 'ttft p95 < 800ms'
 
   # the same from a file: stable, canary, steps: [5, 25:approve, 100], gates, …
-  kubectl infer canary run httproute/chat -f plan.yaml`,
+  kubectl infer canary run httproute/chat -f plan.yaml
+
+  # a LoRA adapter, with the default gates
+  kubectl infer canary run inferencemodel/loramodel --stable travel-helper-v1 --canary travel-helper-v2`,
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), args) },
 	}
 	o.add(cmd)
@@ -258,7 +264,7 @@ func (p *prepared) measure(ctx context.Context, clients *kube.Clients, plan roll
 	if p.record.Phase == rollout.RollingBack {
 		return nil
 	}
-	both, err := p.family.arms(ctx, clients, plan, from)
+	both, err := p.family.arms(ctx, clients, p.targets, plan, from)
 	if err != nil {
 		return err
 	}

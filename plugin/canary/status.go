@@ -20,7 +20,7 @@ import (
 func newStatus(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOStreams) *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
-		Use:   "status httproute/NAME",
+		Use:   "status TYPE/NAME",
 		Short: "Show how far a rollout came, from its journal and the live route",
 		Example: `  kubectl infer canary status httproute/chat
   kubectl infer canary status httproute/chat -o json | jq .record.phase`,

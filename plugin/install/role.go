@@ -9,6 +9,7 @@ import (
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/evidence"
 	"github.com/kubectl-infer/kubectl-infer/pkg/journal"
+	"github.com/kubectl-infer/kubectl-infer/pkg/kube"
 	"github.com/kubectl-infer/kubectl-infer/pkg/target"
 )
 
@@ -50,9 +51,12 @@ func (r request) rules() []rbacv1.PolicyRule {
 		{APIGroups: []string{r.kind.Resource.Group}, Resources: []string{r.kind.Resource.Resource}, ResourceNames: r.names, Verbs: []string{"get", "patch", "watch"}},
 		{APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: own, Verbs: []string{"get", "update"}},
 		{APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"}, ResourceNames: own, Verbs: []string{"get", "update"}},
-		{APIGroups: []string{"inference.networking.k8s.io"}, Resources: []string{"inferencepools"}, Verbs: []string{"get"}},
+		{APIGroups: []string{kube.InferencePools().Group, kube.AlphaInferencePools().Group}, Resources: []string{"inferencepools"}, Verbs: []string{"get"}},
 		{APIGroups: []string{""}, Resources: []string{"services"}, Verbs: []string{"get"}},
 		{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"list"}},
+	}
+	if r.kind.Resource != kube.HTTPRoutes() { // two objects may claim one model name
+		rules = append(rules, rbacv1.PolicyRule{APIGroups: []string{r.kind.Resource.Group}, Resources: []string{r.kind.Resource.Resource}, Verbs: []string{"list"}})
 	}
 	if r.via == evidence.Auto || r.via == evidence.PodProxy {
 		rules = append(rules, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods/proxy"}, Verbs: []string{"get"}})
