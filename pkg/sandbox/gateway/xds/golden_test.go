@@ -3,8 +3,10 @@ package xds
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/netip"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -93,7 +95,17 @@ func TestGolden(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(got, want) {
-			t.Errorf("%s is not what comes out now:\n%s", file, got)
+			t.Errorf("%s is not what comes out now: %s", file, firstDifference(want, got))
 		}
 	}
+}
+
+func firstDifference(want, got []byte) string {
+	was, is := strings.Split(string(want), "\n"), strings.Split(string(got), "\n")
+	for i := range min(len(was), len(is)) {
+		if was[i] != is[i] {
+			return fmt.Sprintf("line %d is %q, was %q", i+1, is[i], was[i])
+		}
+	}
+	return fmt.Sprintf("%d lines, were %d", len(is), len(was))
 }
