@@ -3,7 +3,6 @@ package record
 import (
 	"errors"
 	"fmt"
-	"math"
 	"reflect"
 	"slices"
 	"time"
@@ -132,7 +131,8 @@ type player struct {
 	now   time.Time
 	state rollout.State
 	exact bool
-	last  int // line of the file
+	last  int      // line of the file
+	base  *float64 // the share of the first line
 	out   Replayed
 }
 
@@ -198,12 +198,38 @@ func (p *player) observe(act string) (rollout.Observation, error) {
 	if line.Act != act {
 		return rollout.Observation{}, hint.Errorf(otherBuild, "record line %d: the run did %q here, the replay comes to %q", line.number, line.Act, act)
 	}
-	if !p.exact && line.Standing != nil && math.Abs(line.Standing.Share-float64(max(p.state.Goal, 0))) > 1 {
-		return rollout.Observation{}, fmt.Errorf("from line %d on the record is of a canary share of %.4g%%, and these gates are at %s: %w",
+	if ahead := p.ahead(line); ahead < 0 {
+		p.lines = p.lines[1:]
+		return p.observe(act) // the run was not there yet
+	} else if ahead > 0 {
+		return rollout.Observation{}, fmt.Errorf("from line %d on the run was at a canary share of %.4g%%, and these gates are still at %s: %w",
 			line.number, line.Standing.Share, p.state.Goal, errEnd)
 	}
 	p.lines, p.now, p.last = p.lines[1:], line.At, line.number
 	return p.observation(line), nil
+}
+
+// ahead compares the share a line was recorded at with where other gates are
+// by now. Before the first raise both stand where the first line does.
+func (p *player) ahead(line Line) int {
+	if p.exact || line.Standing == nil {
+		return 0
+	}
+	if p.base == nil {
+		p.base = &line.Standing.Share
+	}
+	share := *p.base
+	if p.state.Goal != rollout.Baseline {
+		share = float64(p.state.Goal)
+	}
+	switch {
+	case line.Standing.Share < share-1:
+		return -1
+	case line.Standing.Share > share+1:
+		return 1
+	default:
+		return 0
+	}
 }
 
 // obeys says that an obedient target stands at the goal: it does once it was

@@ -96,6 +96,7 @@ type Record struct {
 	Obeyed         int64             `json:"obeyed,omitempty"`   // the last request carried out
 	StableReady    int               `json:"stableReady,omitempty"`
 	StableRemoved  bool              `json:"stableRemoved,omitempty"` // by finish: there is no way back
+	Source         string            `json:"source,omitempty"`        // whose metrics the gates are read from, for people
 	Gates          json.RawMessage   `json:"gates,omitempty"`         // the harm tests' state, see gate.Board
 	Steps          []StepResult      `json:"steps,omitempty"`
 	Decisions      []Decision        `json:"decisions,omitempty"`

@@ -25,6 +25,6 @@ func New(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOStream
 	cmd.AddCommand(newRun(flags, streams), newStatus(flags, streams), newAbort(flags, streams),
 		newAsk(flags, streams, rollout.WishPause, "Watch on, but raise no further until resumed"),
 		newAsk(flags, streams, rollout.WishResume, "Let a paused rollout go on"),
-		newPlan(flags, streams), newPromote(flags, streams), newUndo(flags, streams), newFinish(flags, streams), newHistory(flags, streams), newGC(flags, streams))
+		newPlan(flags, streams), newPromote(flags, streams), newUndo(flags, streams), newFinish(flags, streams), newHistory(flags, streams), newExplain(flags, streams), newReplay(streams), newGC(flags, streams))
 	return cmd
 }

@@ -29,6 +29,7 @@ type runOptions struct {
 	output        string
 	wait          bool
 	lock          lockFlags
+	record        recording
 	gitops        string
 
 	flags   *genericclioptions.ConfigFlags
@@ -75,6 +76,7 @@ anything moved, 17 waiting for approval, 19 returned to the baseline by request.
 	cmd.Flags().BoolVar(&o.wait, "wait", true, "wait at a step that needs approval; false ends there with exit code 17")
 	o.lock.add(cmd)
 	cmd.Flags().StringVar(&o.gitops, "gitops", "", "for a route that Argo CD, Flux or Helm owns: suspended, or ignored (its weights)")
+	cmd.Flags().StringVar(&o.record.path, "record", "", "write what every decision is made of to this new file, for canary replay")
 	cmd.Flags().StringVarP(&o.output, "output", "o", "", "json, or empty for a table")
 	return cmd
 }
@@ -122,10 +124,14 @@ func (o *runOptions) run(ctx context.Context, args []string) error {
 	if !ready.done {
 		report.opening(ready)
 	}
+	if err := o.record.open(ready); err != nil {
+		return err
+	}
+	defer o.record.close(report)
 	result := rollout.Run(ctx, rollout.Begin(ready.record, ready.judge), rollout.Deps{
 		Targets: ready.targets.group(), Journal: ready.store, Evidence: ready.evidence, Clock: watchTargets(ctx, ready.targets), Reporter: report,
 		RollBackOnInterrupt: o.onInterrupt == "rollback", ReassertDrift: o.onDrift == "reassert",
-		RollbackLimit: o.rollbackLimit, NoWait: !o.wait, Lock: lease,
+		RollbackLimit: o.rollbackLimit, NoWait: !o.wait, Lock: lease, Trace: o.record.trace(),
 	})
 	return conclude(ctx, o.streams, o.output, result, ready.targets)
 }
@@ -276,6 +282,7 @@ func (p *prepared) measure(ctx context.Context, clients *kube.Clients, plan roll
 	if !p.resumed {
 		p.record.StableReady, _ = both.Ready()
 	}
+	p.record.Source = fmt.Sprintf("%s, %s", both.Source(), both.Via())
 	judge, err := rollout.NewGates(plan, both.Edges(), p.record.Gates)
 	if err != nil {
 		both.Close()
