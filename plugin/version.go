@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
+	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 	"github.com/kubectl-infer/kubectl-infer/pkg/version"
 	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
 )
@@ -17,7 +18,12 @@ func newVersion(streams genericiooptions.IOStreams) *cobra.Command {
 		Use:     "version",
 		Short:   "Print which build this is",
 		Example: "  kubectl infer version -o json",
-		Args:    cobra.NoArgs,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return exit.With(exit.Usage, hint.Errorf("kubectl infer version", "version takes no arguments, got %q", args))
+			}
+			return nil
+		},
 		RunE: func(*cobra.Command, []string) error {
 			info := version.Get()
 			switch output {
@@ -27,7 +33,7 @@ func newVersion(streams genericiooptions.IOStreams) *cobra.Command {
 			case "json":
 				return json.NewEncoder(streams.Out).Encode(info)
 			default:
-				return exit.With(exit.Usage, fmt.Errorf("output %q is not json", output))
+				return exit.With(exit.Usage, hint.Errorf("kubectl infer version -o json", "--output %q is not json", output))
 			}
 		},
 	}

@@ -416,10 +416,11 @@ func finishing(s State) (State, Action) {
 	if !s.Watch.Released {
 		return s, Action{Verb: Release}
 	}
-	return s, Action{Verb: Stop, Outcome: s.outcome()}
+	return s, Action{Verb: Stop, Outcome: s.Outcome()}
 }
 
-func (r Record) outcome() Outcome {
+// Outcome is how a finished run ended.
+func (r Record) Outcome() Outcome {
 	switch {
 	case r.Phase == Promoted:
 		return Done

@@ -147,22 +147,22 @@ func (r *reporter) trouble(word, text string) {
 
 // document is the result as -o json prints it.
 type document struct {
-	APIVersion      string               `json:"apiVersion"`
-	Kind            string               `json:"kind"`
-	Outcome         rollout.Outcome      `json:"outcome"`
-	ExitCode        int                  `json:"exitCode"`
-	Reason          string               `json:"reason,omitempty"`
-	Namespace       string               `json:"namespace"`
-	Target          string               `json:"target"`
-	Stable          string               `json:"stable"`
-	Canary          string               `json:"canary"`
-	Run             string               `json:"run"`
-	Phase           rollout.Phase        `json:"phase"`
-	Ceiling         int                  `json:"ceiling"`
-	Steps           []rollout.StepResult `json:"steps"`
-	RollbackSeconds float64              `json:"rollbackSeconds,omitempty"`
-	Started         time.Time            `json:"started"`
-	Finished        time.Time            `json:"finished"`
+	APIVersion      string          `json:"apiVersion"`
+	Kind            string          `json:"kind"`
+	Outcome         rollout.Outcome `json:"outcome"`
+	ExitCode        int             `json:"exitCode"`
+	Reason          string          `json:"reason,omitempty"`
+	Namespace       string          `json:"namespace"`
+	Target          string          `json:"target"`
+	Stable          string          `json:"stable"`
+	Canary          string          `json:"canary"`
+	Run             string          `json:"run"`
+	Phase           rollout.Phase   `json:"phase"`
+	Ceiling         int             `json:"ceiling"`
+	Steps           []stepView      `json:"steps"`
+	RollbackSeconds float64         `json:"rollbackSeconds,omitempty"`
+	Started         time.Time       `json:"started"`
+	Finished        time.Time       `json:"finished"`
 }
 
 // conclude prints the result and turns it into the command's error.
@@ -176,7 +176,7 @@ func conclude(ctx context.Context, streams genericiooptions.IOStreams, output st
 	doc := document{
 		APIVersion: "kubectl-infer.github.io/v1alpha1", Kind: "CanaryResult", Outcome: result.Outcome, ExitCode: int(code),
 		Reason: result.Why, Namespace: rec.Plan.Namespace, Target: rec.Plan.Target, Stable: rec.Plan.Stable, Canary: rec.Plan.Canary,
-		Run: rec.Run, Phase: rec.Phase, Ceiling: rec.Ceiling, Steps: rows, Started: rec.Started, Finished: rec.Updated,
+		Run: rec.Run, Phase: rec.Phase, Ceiling: rec.Ceiling, Steps: stepViews(rows), Started: rec.Started, Finished: rec.Updated,
 	}
 	if !rec.Restored.IsZero() {
 		doc.RollbackSeconds = rec.Restored.Sub(rec.Decided).Seconds()
@@ -188,7 +188,7 @@ func conclude(ctx context.Context, streams genericiooptions.IOStreams, output st
 			return fmt.Errorf("print result: %w", err)
 		}
 	} else {
-		printResult(streams.Out, doc)
+		printResult(streams.Out, doc, rows)
 	}
 	return ending(ctx, result, code, list)
 }
@@ -221,13 +221,13 @@ func ending(ctx context.Context, result rollout.Result, code exit.Code, list tar
 }
 
 // printResult is the table on stdout.
-func printResult(out io.Writer, d document) {
+func printResult(out io.Writer, d document, rows []rollout.StepResult) {
 	fmt.Fprintf(out, "%s  %s/%s  %s → %s", strings.ToUpper(string(d.Outcome)), d.Namespace, d.Target, d.Stable, d.Canary)
 	if d.Reason != "" {
 		fmt.Fprintf(out, "\n%s", d.Reason)
 	}
 	fmt.Fprintln(out)
-	printSteps(out, d.Steps)
+	printSteps(out, rows)
 	if d.RollbackSeconds > 0 {
 		fmt.Fprintf(out, "from the deciding scrape to the restored route: %.0f ms\n", 1000*d.RollbackSeconds)
 	}

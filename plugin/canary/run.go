@@ -334,5 +334,5 @@ func checkChoice(flag, value string, allowed ...string) error {
 			return nil
 		}
 	}
-	return exit.With(exit.Usage, fmt.Errorf("%s %q is not one of %q", flag, value, allowed))
+	return exit.With(exit.Usage, hint.Errorf(fmt.Sprintf("%s=%s", flag, allowed[len(allowed)-1]), "%s %q is not one of %q", flag, value, allowed))
 }

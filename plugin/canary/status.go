@@ -15,36 +15,46 @@ import (
 	"github.com/kubectl-infer/kubectl-infer/pkg/journal"
 	"github.com/kubectl-infer/kubectl-infer/pkg/kube"
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
+	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
 )
 
+// watchEvery is the time between two looks of status --watch.
+const watchEvery = time.Second
+
+// statusOptions is the command line of canary status.
+type statusOptions struct {
+	flags   *genericclioptions.ConfigFlags
+	streams genericiooptions.IOStreams
+	output  string
+	watch   bool
+}
+
 func newStatus(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOStreams) *cobra.Command {
-	var output string
+	o := &statusOptions{flags: flags, streams: streams}
 	cmd := &cobra.Command{
 		Use:   "status TYPE/NAME",
 		Short: "Show how far a rollout came, from its journal and the live route",
+		Long: `Show how far a rollout came, from its journal and the live route.
+
+With --watch it is shown again whenever it changes, until the rollout is over;
+then the exit code is the rollout's: 0 promoted, 10 rolled back by a gate, 19
+returned to the baseline by request.`,
 		Example: `  kubectl infer canary status httproute/chat
+  kubectl infer canary status httproute/chat --watch
   kubectl infer canary status httproute/chat -o json | jq .record.phase`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			object, err := parseObject(args)
-			if err != nil {
-				return err
-			}
-			if err := checkChoice("--output", output, "", "json"); err != nil {
-				return err
-			}
-			return status(cmd.Context(), flags, streams, object, output)
-		},
+		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), args) },
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "", "json, or empty for a table")
+	cmd.Flags().StringVarP(&o.output, "output", "o", "", "json, or empty for a table")
+	cmd.Flags().BoolVarP(&o.watch, "watch", "w", false, "show every change until the rollout is over, and end with its exit code")
 	return cmd
 }
 
 // statusDocument is what `status -o json` prints.
 type statusDocument struct {
-	APIVersion string         `json:"apiVersion"`
-	Kind       string         `json:"kind"`
-	Record     rollout.Record `json:"record"`
-	Live       []standing     `json:"live"`
+	APIVersion string     `json:"apiVersion"`
+	Kind       string     `json:"kind"`
+	Record     recordView `json:"record"`
+	Live       []standing `json:"live"`
 }
 
 // standing is where one target stands now.
@@ -57,29 +67,63 @@ type standing struct {
 	Problem  string  `json:"problem,omitempty"`
 }
 
-func status(ctx context.Context, flags *genericclioptions.ConfigFlags, streams genericiooptions.IOStreams, object object, output string) error {
-	clients, err := connect(flags)
+func (o *statusOptions) run(ctx context.Context, args []string) error {
+	object, err := parseObject(args)
+	if err != nil {
+		return err
+	}
+	if err := checkChoice("--output", o.output, "", "json"); err != nil {
+		return err
+	}
+	clients, err := connect(o.flags)
 	if err != nil {
 		return err
 	}
 	store := journal.New(clients.Core, clients.Namespace, object.Name, object.name)
-	record, err := load(ctx, store, object, clients.Namespace)
-	if err != nil {
-		return err
+	said := ""
+	for {
+		record, err := load(ctx, store, object, clients.Namespace)
+		if err != nil {
+			return err
+		}
+		live, err := standings(ctx, clients, record)
+		if err != nil {
+			return err
+		}
+		if now := fmt.Sprint(record.Run, record.Epoch, record.Write, live); now != said {
+			if said != "" && o.output == "" {
+				fmt.Fprintln(o.streams.Out)
+			}
+			said = now
+			if err := o.show(record, live); err != nil {
+				return err
+			}
+		}
+		if !o.watch {
+			return nil
+		}
+		if record.Phase.Finished() {
+			if code := exit.For(record.Outcome()); code != exit.OK {
+				return &exit.Error{Code: code, Err: fmt.Errorf("%s: %s", object, record.Reason), Quiet: true}
+			}
+			return nil
+		}
+		if (systemClock{}).Wait(ctx, watchEvery); ctx.Err() != nil {
+			return exit.With(exit.Interrupted, fmt.Errorf("%s: the rollout goes on, only the watching ended", object))
+		}
 	}
-	live, err := standings(ctx, clients, record)
-	if err != nil {
-		return err
+}
+
+func (o *statusOptions) show(record rollout.Record, live []standing) error {
+	if o.output == "" {
+		printStatus(o.streams.Out, record, live, time.Now())
+		return nil
 	}
-	if output == "json" {
-		encoder := json.NewEncoder(streams.Out)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(statusDocument{
-			APIVersion: "kubectl-infer.github.io/v1alpha1", Kind: "CanaryStatus", Record: record, Live: live,
-		})
-	}
-	printStatus(streams.Out, record, live, time.Now())
-	return nil
+	encoder := json.NewEncoder(o.streams.Out)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(statusDocument{
+		APIVersion: "kubectl-infer.github.io/v1alpha1", Kind: "CanaryStatus", Record: viewOf(record), Live: live,
+	})
 }
 
 // standings reads every target beside the record.

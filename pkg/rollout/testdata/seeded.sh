@@ -13,7 +13,7 @@ seed() { # NAME FILE SED-EXPRESSION
   if cmp -s "$file" "$work/$2"; then echo "no longer applies: $1"; exit 1; fi
   printf '{"Replace":{"%s":"%s"}}' "$file" "$work/$2" >"$work/overlay.json"
   all=$((all + 1))
-  if go test -count=1 -timeout 40s -overlay "$work/overlay.json" ./pkg/rollout >"$work/log" 2>&1; then
+  if go test -count=1 -failfast -timeout 240s -overlay "$work/overlay.json" ./pkg/rollout >"$work/log" 2>&1; then
     echo "ESCAPED  $1"
   elif grep -q 'build failed' "$work/log"; then
     echo "does not build: $1"; cat "$work/log"; exit 1
@@ -36,22 +36,30 @@ seed "sleep counts as bake time"                     next.go    's/gap <= longes
 seed "passes without a verdict"                      next.go    's/if f\.Pass && f\.Missing/if f.Missing/'
 seed "a foreign weight unseen"                       next.go    '/^func baking/,/^}/s/o\.Standing != nil \&\& !o\.Standing\.AtGoal/false/'
 seed "no deadline"                                   next.go    's/>= s\.Plan\.StepDeadline \{/< 0 {/'
-seed "a foreign stamp unseen"                        next.go    's/o\.Standing\.Fenced \&\&/false \&\&/'
+seed "a foreign stamp unseen"                        next.go    's/o\.Standing\.Fenced \|\| o\.Standing\.Unstamped/false/'
 seed "the stamp stays"                               next.go    's/if !s\.Watch\.Released/if false/'
 seed "the step counter stays"                        next.go    '/^func passed/,/^}/s/s\.Step\+\+/s.Step += 0/'
 seed "an interrupt goes unheard"                     next.go    's/if o\.Interrupted \&\& !s\.Phase/if false \&\& !s.Phase/'
 seed "approval not needed"                           next.go    's/if !s\.waits\(\)/if true/'
 seed "a pause does not hold"                         next.go    's/s\.Plan\.Bake \&\& !s\.Paused/s.Plan.Bake/'
-seed "capacity not looked at"                        next.go    's/f\.Missing = s\.short\(\*o\.Sample\)/f.Missing = ""/'
+seed "capacity not looked at"                        next.go    's/cmp\.Or\(s\.short\(\*o\.Sample\), /cmp.Or("", /'
 seed "where it stood is not recorded"                next.go    's/(s\.From, s\.Goal, s\.Ceiling = )s\.Goal/\1s.From/'
 seed "a resumed step is not watched again"           run.go     's/s\.Phase = Raising$/s.Step += 0/'
 seed "the lock is not asked"                         run.go     's/err := d\.Lock\.Check\(\)/err := error(nil)/'
 seed "a stale lease starves a rollback"              run.go     's/s\.Phase == RollingBack \&\& errors\.Is\(err, ErrUnlocked\)/false/'
 seed "an abort waits its turn"                       request.go 's/q\.Wish == WishAbort \}\)/false })/'
-seed "another run's request is obeyed"           request.go 's/q\.Run != r\.Run \|\| //'
+seed "another run's request is obeyed"               request.go 's/q\.Run != r\.Run \|\| //'
 seed "a takeover is taken for trouble"               trouble.go 's/errors\.Is\(o\.Err, ErrSuperseded\)/false/'
 seed "a rollback without end"                        trouble.go 's/inPhase >= o\.RollbackLimit/false/'
 seed "a living holder looks dead"                    lease.go   's/view\.Version != j\.first\.Version/false/'
 seed "a lease is fresh for its whole period"         lease.go   's/age <= period\/freshPerPeriod/age <= period/'
+seed "the share is not verified"                     next.go    's/, s\.misdirected\(\)\)/, "")/'
+seed "the gates sleep while the journal is away"     trouble.go 's/case !s\.Watch\.Saved \&\& s\.Phase\.Watched\(\)/case false/'
+seed "what moved is not withdrawn"                   trouble.go 's/if s\.Phase != Raising \|\| len\(s\.Plan\.Also\) == 0/if true/'
+seed "the lowest share goes back first"              group.go   's/cmp\.Compare\(share\[b\], share\[a\]\)/cmp.Compare(share[a], share[b])/'
+seed "one target keeps the others up"                group.go   's/errs = append\(errs, t\.Move\(ctx, from, goal\)\)/if err := t.Move(ctx, from, goal); err != nil { return err }/'
+seed "a foreign write is written over for ever"      trouble.go 's/s\.Watch\.Reasserted >= maxReasserts/false/'
+seed "a signal waits for the call"                   run.go     's/signalGrace = 2 /signalGrace = 9 /'
+seed "a replaced target is taken for a takeover"     trouble.go 's/at == nil \|\| at\.Fenced \|\| !at\.Unstamped/true/'
 echo "$caught of $all seeded bugs caught"
 [ $((caught * 100)) -ge $((all * 95)) ]
