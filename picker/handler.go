@@ -314,8 +314,12 @@ func (x *exchange) ResponseBody(slice []byte, end bool) {
 		return
 	}
 	x.series.messages.Inc()
-	if x.streaming && x.ok() {
+	switch {
+	case !x.ok():
+	case x.streaming:
 		x.tokens.add(slice, x.handler.Clock.Now())
+	default:
+		x.tokens.tail(slice)
 	}
 	if !x.spoke && x.ok() {
 		x.series.firstByte(x.handler.Clock.Since(x.began), x.streaming)
@@ -335,10 +339,11 @@ func (x *exchange) Close(o extproc.Outcome) {
 	}
 	x.start()
 	if x.ended && x.ok() {
-		x.series.duration.Observe(x.handler.Clock.Since(x.began).Seconds())
-		if each, from, ok := x.tokens.perToken(); ok {
-			x.series.tpot.WithLabelValues(from).Observe(each.Seconds())
+		took := x.handler.Clock.Since(x.began)
+		if !x.streaming {
+			x.tokens.usage(x.tokens.line)
 		}
+		x.series.whole(took, x.streaming, &x.tokens)
 	}
 	x.series.finish(x.code(o))
 }

@@ -21,6 +21,7 @@ type Metrics struct {
 	started, messages, finished *prometheus.CounterVec
 	running                     *prometheus.GaugeVec
 	ttft, tpot, duration        *prometheus.HistogramVec
+	promptTokens, outputTokens  *prometheus.HistogramVec
 	picks                       *prometheus.CounterVec
 	mismatch, fallbacks         prometheus.Counter
 
@@ -54,11 +55,14 @@ func NewMetrics(registry prometheus.Registerer, namespace, pool string, maxModel
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: constant}, labels)
 	}
-	histogram := func(name, help string, labels ...string) *prometheus.HistogramVec {
-		return prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: name, Help: help, ConstLabels: constant, Buckets: edges.Latency(),
-		}, labels)
+	histogramOf := func(buckets []float64) func(name, help string, labels ...string) *prometheus.HistogramVec {
+		return func(name, help string, labels ...string) *prometheus.HistogramVec {
+			return prometheus.NewHistogramVec(prometheus.HistogramOpts{
+				Name: name, Help: help, ConstLabels: constant, Buckets: buckets,
+			}, labels)
+		}
 	}
+	histogram, counts := histogramOf(edges.Latency()), histogramOf(prometheus.ExponentialBuckets(1, 2, 21))
 	m := &Metrics{
 		started: counter("infer_picker_requests_started_total",
 			"Requests that reached the picker, refused ones included.", "model", "target_model"),
@@ -77,8 +81,12 @@ func NewMetrics(registry prometheus.Registerer, namespace, pool string, maxModel
 			"From the request headers to the end of the response, of whole answers with a 2xx status.",
 			"model", "target_model"),
 		tpot: histogram("infer_picker_tpot_seconds",
-			"Time per output token of whole streamed answers with a 2xx status: (last chunk - first chunk)/(n - 1), n from usage, else from SSE data events.",
-			"model", "target_model", "tokens"),
+			"Time per output token of whole answers with a 2xx status: streamed, (last chunk - first chunk)/(n - 1), n from usage, else from SSE data events; else the whole time over n from usage.",
+			"model", "target_model", "streaming", "tokens"),
+		promptTokens: counts("infer_picker_prompt_tokens",
+			"Tokens of prompts, of whole answers with a 2xx status that report usage.", "model", "target_model"),
+		outputTokens: counts("infer_picker_output_tokens",
+			"Tokens of answers, of whole answers with a 2xx status that report usage.", "model", "target_model"),
 		picks: counter("infer_picker_picks_total",
 			"Choices by reason; no_endpoints, none_ready, not_in_subset, shed, target_not_loaded and deadline are refusals.", "reason"),
 		fallbacks: prometheus.NewCounter(prometheus.CounterOpts{
@@ -95,7 +103,7 @@ func NewMetrics(registry prometheus.Registerer, namespace, pool string, maxModel
 	for _, r := range Reasons() {
 		m.picks.WithLabelValues(string(r))
 	}
-	registry.MustRegister(m.started, m.finished, m.running, m.messages, m.ttft, m.tpot, m.duration, m.picks, m.mismatch, m.fallbacks)
+	registry.MustRegister(m.started, m.finished, m.running, m.messages, m.ttft, m.tpot, m.duration, m.promptTokens, m.outputTokens, m.picks, m.mismatch, m.fallbacks)
 	return m
 }
 
@@ -112,6 +120,7 @@ type series struct {
 	started, messages prometheus.Counter
 	running           prometheus.Gauge
 	duration          prometheus.Observer
+	prompt, output    prometheus.Observer
 	finished          *prometheus.CounterVec
 	ttft, tpot        prometheus.ObserverVec
 }
@@ -160,6 +169,8 @@ func (m *Metrics) curry(key models) *series {
 		messages: m.messages.With(labels),
 		running:  m.running.With(labels),
 		duration: m.duration.With(labels),
+		prompt:   m.promptTokens.With(labels),
+		output:   m.outputTokens.With(labels),
 		finished: m.finished.MustCurryWith(labels),
 		ttft:     m.ttft.MustCurryWith(labels),
 		tpot:     m.tpot.MustCurryWith(labels),
@@ -178,6 +189,20 @@ func (s *series) finish(code string) {
 
 func (s *series) firstByte(after time.Duration, streaming bool) {
 	s.ttft.WithLabelValues(strconv.FormatBool(streaming)).Observe(after.Seconds())
+}
+
+// whole observes an answer that came to its end.
+func (s *series) whole(took time.Duration, streaming bool, t *tokens) {
+	s.duration.Observe(took.Seconds())
+	if each, from, ok := t.perToken(streaming, took); ok {
+		s.tpot.WithLabelValues(strconv.FormatBool(streaming), from).Observe(each.Seconds())
+	}
+	if t.prompt > 0 {
+		s.prompt.Observe(float64(t.prompt))
+	}
+	if t.output > 0 {
+		s.output.Observe(float64(t.output))
+	}
 }
 
 // codeLabel is the label of an HTTP status.

@@ -2,6 +2,7 @@ package picker
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -40,7 +41,7 @@ func TestTimePerOutputToken(t *testing.T) {
 			for i, chunk := range tc.chunks {
 				tok.add([]byte(chunk), time.Unix(0, 0).Add(time.Duration(i)*100*time.Millisecond))
 			}
-			each, from, ok := tok.perToken()
+			each, from, ok := tok.perToken(true, time.Hour)
 			if ok != (tc.from != "") || ok && (each != tc.want || from != tc.from) {
 				t.Errorf("got %v by %s, %v", each, from, ok)
 			}
@@ -51,16 +52,58 @@ func TestTimePerOutputToken(t *testing.T) {
 	}
 }
 
-func TestTimePerOutputTokenIsObservedForWholeStreamedAnswers(t *testing.T) {
+func TestUsageIsReadFromTheEndOfAnAnswer(t *testing.T) {
 	t.Parallel()
+	long := strings.Repeat("la ", maxLine)
+	for rule, tc := range map[string]struct {
+		body           string
+		prompt, output int
+	}{
+		"a chat":                           {`{"choices":[{"message":{"content":"hi"}}],"usage":{"prompt_tokens":7,"total_tokens":17,"completion_tokens":10}}`, 7, 10},
+		"a response":                       {`{"output":[],"usage":{"input_tokens":7,"output_tokens":10,"output_tokens_details":{"reasoning_tokens":3}}}`, 7, 10},
+		"after a long text":                {`{"choices":[{"text":"` + long + `"}],"usage":{"prompt_tokens": 7,"completion_tokens": 10}}`, 7, 10},
+		"usage in the text is text":        {`{"choices":[{"text":"\"completion_tokens\": 99"}]}`, 0, 0},
+		"no usage":                         {`{"choices":[]}`, 0, 0},
+		"what is no number counts nothing": {`{"usage":{"prompt_tokens":null,"completion_tokens":-3}}`, 0, 0},
+		"no JSON":                          {"hello", 0, 0},
+	} {
+		t.Run(rule, func(t *testing.T) {
+			t.Parallel()
+			for _, size := range []int{1, 7, 5000, 100_000} {
+				var tok tokens
+				for rest := []byte(tc.body); len(rest) > 0; rest = rest[min(size, len(rest)):] {
+					tok.tail(rest[:min(size, len(rest))])
+				}
+				if len(tok.line) > maxLine {
+					t.Fatalf("%d bytes kept", len(tok.line))
+				}
+				if tok.usage(tok.line); tok.prompt != tc.prompt || tok.output != tc.output {
+					t.Errorf("in pieces of %d: %d and %d", size, tok.prompt, tok.output)
+				}
+			}
+		})
+	}
+}
+
+func TestTokensOfWholeAnswersAreObserved(t *testing.T) {
+	t.Parallel()
+	const usage = `"usage":{"prompt_tokens":7,"completion_tokens":5}}`
 	for rule, tc := range map[string]struct {
 		contentType string
+		last        string // what comes after three events, 50 ms apart
 		whole       bool
-		want        uint64
+		streaming   string
+		from        string
+		tpot        float64 // 0: not observed
+		tokens      uint64  // answers whose tokens are counted
 	}{
-		"streamed": {"text/event-stream", true, 1},
-		"cut":      {"text/event-stream", false, 0},
-		"not SSE":  {"application/json", true, 0},
+		"streamed, by events":     {"text/event-stream", "", true, "true", "events", 0.05, 0},
+		"streamed, by usage":      {"text/event-stream", "data: {" + usage + "\n\n", true, "true", "usage", 0.0375, 1},
+		"cut":                     {"text/event-stream", "data: {" + usage + "\n\n", false, "true", "usage", 0, 0},
+		"not streamed, by usage":  {"application/json", "{" + usage, true, "false", "usage", 0.04, 1},
+		"not streamed, not told":  {"application/json", "{}", true, "false", "usage", 0, 0},
+		"not streamed, and cut":   {"application/json", "{" + usage, false, "false", "usage", 0, 0},
+		"of another content type": {"application/octet-stream", "{" + usage, true, "false", "usage", 0.04, 1},
 	} {
 		t.Run(rule, func(t *testing.T) {
 			t.Parallel()
@@ -71,10 +114,25 @@ func TestTimePerOutputTokenIsObservedForWholeStreamedAnswers(t *testing.T) {
 				g.clock.Step(50 * time.Millisecond)
 				g.responseBody("data: {}\n\n", false)
 			}
+			if tc.last != "" {
+				g.clock.Step(50 * time.Millisecond)
+				g.responseBody(tc.last, false)
+			}
 			g.responseBody("", tc.whole)
 			g.conv.Close(extproc.Finished)
-			if n, sum := g.histogram("infer_picker_tpot_seconds", "tokens", "events"); n != tc.want || sum != 0.05*float64(tc.want) {
+			n, sum := g.histogram("infer_picker_tpot_seconds", "tokens", tc.from)
+			if want := map[bool]uint64{true: 1}[tc.tpot > 0]; n != want || math.Abs(sum-tc.tpot) > 1e-9 {
 				t.Errorf("%d of %v s", n, sum)
+			}
+			if tc.tpot > 0 {
+				if n, _ := g.histogram("infer_picker_tpot_seconds", "streaming", tc.streaming); n != 1 {
+					t.Errorf("not labelled streaming=%s", tc.streaming)
+				}
+			}
+			for family, each := range map[string]float64{"infer_picker_prompt_tokens": 7, "infer_picker_output_tokens": 5} {
+				if n, sum := g.histogram(family, "model", "m"); n != tc.tokens || sum != each*float64(tc.tokens) {
+					t.Errorf("%s: %d answers, %v tokens", family, n, sum)
+				}
 			}
 		})
 	}

@@ -57,9 +57,10 @@ func ours() preset {
 		unseen: "what fails before a picker is asked",
 		histograms: map[gate.Metric]histogram{
 			gate.TTFT: {family: "infer_picker_ttft_seconds", match: match{"streaming": "true"}},
-			gate.TPOT: {family: "infer_picker_tpot_seconds"},
+			gate.TPOT: {family: "infer_picker_tpot_seconds", match: match{"streaming": "true"}},
 			gate.E2E:  {family: "infer_picker_request_duration_seconds"},
 		},
+		prompts: "infer_picker_prompt_tokens", answers: "infer_picker_output_tokens",
 		edges: edges.Latency,
 	}
 }
