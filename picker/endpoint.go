@@ -180,10 +180,10 @@ type View struct {
 	Missing     float64 // share of the prompt's beginning that it would have to compute, 0 to 1
 }
 
-// view corrects the last answer by what this picker has begun and ended since.
+// View corrects the last answer by what this picker has begun and ended since.
 // fresh is false when there is no answer younger than maxAge; then only our own
 // requests are known.
-func (l *Live) view(model string, now time.Time, maxAge time.Duration) (v View, fresh bool) {
+func (l *Live) View(model string, now time.Time, maxAge time.Duration) (v View, fresh bool) {
 	own := float64(l.inFlight.Load())
 	load := l.load.Load()
 	if load == nil || now.Sub(load.At) > maxAge {

@@ -241,7 +241,7 @@ func (p *Picker) gather(to []candidate, endpoints []Endpoint, r *Request, now ti
 			to = to[:0]
 		}
 		c := candidate{endpoint: e}
-		c.view, c.fresh = e.Live.view(r.Model, now, p.staleness)
+		c.view, c.fresh = e.Live.View(r.Model, now, p.staleness)
 		if r.Prompt != nil {
 			c.view.Missing = r.Prompt.Missing(e.Live.slotNumber())
 		}

@@ -191,7 +191,7 @@ func TestViewCorrectsTheLastAnswerByOwnRequests(t *testing.T) {
 			for range tc.own {
 				l.Begin()
 			}
-			v, fresh := l.view("", now, 5*time.Second)
+			v, fresh := l.View("", now, 5*time.Second)
 			if v.Outstanding != tc.want || fresh != tc.fresh {
 				t.Errorf("got %v, %v", v.Outstanding, fresh)
 			}
@@ -258,39 +258,5 @@ func TestPickWhileTheSnapshotChanges(t *testing.T) {
 		if n := large.Endpoints[i].Live.InFlight(); n != 0 {
 			t.Errorf("endpoint %d still has %d requests", i, n)
 		}
-	}
-}
-
-func hundred() (*Picker, *Request) {
-	var endpoints []Endpoint
-	var listed []any
-	for i := range 100 {
-		e := endpoint(i)
-		e.Live.Report(Load{At: time.Now().Add(time.Hour), Running: float64(i % 7)})
-		endpoints = append(endpoints, e)
-		listed = append(listed, e.Value)
-	}
-	p := New(Options{Scorers: testScorers()})
-	p.SetSnapshot(&Snapshot{Endpoints: endpoints})
-	list, _ := structpb.NewList(listed)
-	return p, &Request{Model: "m", Subset: SubsetOf(structpb.NewListValue(list))}
-}
-
-func TestPickAllocatesNothing(t *testing.T) {
-	p, r := hundred()
-	if n := testing.AllocsPerRun(100, func() { p.Pick(r) }); n != 0 {
-		t.Errorf("%v allocations per pick", n)
-	}
-}
-
-func BenchmarkPick100(b *testing.B) {
-	p, hinted := hundred()
-	for name, r := range map[string]*Request{"free": {}, "subset of all": hinted} {
-		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				p.Pick(r)
-			}
-		})
 	}
 }

@@ -123,7 +123,7 @@ func (s *Scraper) dispatch(ctx context.Context, due []*target, work chan<- *targ
 				return
 			}
 		}
-		timer := s.Clock.NewTimer(pause/2 + rand.N(pause+1))
+		timer := s.Clock.NewTimer(jitter(pause))
 		select {
 		case <-timer.C():
 		case <-ctx.Done():
@@ -132,6 +132,9 @@ func (s *Scraper) dispatch(ctx context.Context, due []*target, work chan<- *targ
 		}
 	}
 }
+
+// jitter is a pause, shorter or longer by up to half.
+func jitter(pause time.Duration) time.Duration { return pause/2 + rand.N(pause+1) }
 
 // pauseAfter is the number of rounds to leave out after so many failures: 0, 1,
 // 3, 3, …
