@@ -84,6 +84,7 @@ type WatchState struct {
 	StuckSince              time.Time // … since then; zero when all could
 	Ending                  *Action   // how the run stops once its targets are withdrawn
 	BlindSince              time.Time // since when nothing could be seen
+	Found                   Finding   // of the last look while baking
 	Step                    StepResult
 	Judge                   Judge
 }
@@ -307,6 +308,7 @@ func baking(s State, o Observation) (State, Action) {
 	if f.Pass {
 		f.Missing = cmp.Or(s.short(*o.Sample), s.misdirected())
 	}
+	s.Watch.Found = f
 	if f.Pass && f.Missing == "" && s.Watch.Baked >= s.Plan.Bake && !s.Paused {
 		if !s.waits() {
 			return passed(s, o.Now)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,7 +25,8 @@ type reporter struct {
 	now   func() time.Time
 	last  time.Time // of the last progress line
 	phase rollout.Phase
-	said  string // last trouble, so that a long outage is one line
+	step  time.Time // the step whose gates were shown: when it was accepted
+	said  string    // last trouble, so that a long outage is one line
 }
 
 func newReporter(streams genericiooptions.IOStreams, now func() time.Time) *reporter {
@@ -113,13 +115,45 @@ func (r *reporter) Looked(s rollout.State, sample rollout.Sample) {
 		r.line("calibrate", "stable alone: "+s.Watch.Lacking)
 		return
 	}
+	if r.step != s.Watch.StepSince {
+		r.step = s.Watch.StepSince
+		for _, g := range s.Watch.Judge.Results() {
+			r.line("gate", g.Gate+": "+judgedBy(g))
+		}
+	}
+	if s.Watch.Found.Blind != "" {
+		r.trouble("blind", s.Watch.Found.Blind)
+		return
+	}
 	row := s.Watch.Step
 	text := fmt.Sprintf("%v of %v; canary got %d of %d requests (%.1f%%)", s.Watch.Baked.Round(time.Second), s.Plan.Bake,
 		row.CanaryStarted, row.CanaryStarted+row.StableStarted, row.Seen)
 	for _, g := range s.Watch.Judge.Results() {
 		text += " · " + gateText(g)
 	}
+	if missing := s.Watch.Found.Missing; missing != "" && s.Watch.Baked >= s.Plan.Bake {
+		text += " · waiting: " + missing
+	}
 	r.line("bake", text)
+}
+
+// judgedBy says what a step holds against a gate, once it is fixed.
+func judgedBy(g rollout.GateResult) string {
+	text := "bad is what failed"
+	if g.Edge > 0 {
+		text = fmt.Sprintf("bad is above %s", seconds(g.Edge))
+	}
+	if g.Stable > 0 {
+		text += fmt.Sprintf(", %.2f times the %s that stable had", g.Edge/g.Stable, seconds(g.Stable))
+	}
+	if g.Allowed > 0 {
+		text += fmt.Sprintf("; allowed %.3g%%", 100*g.Allowed)
+	}
+	return text + fmt.Sprintf("; φ %.2g", g.Phi)
+}
+
+func seconds(s float64) string {
+	return time.Duration(s * float64(time.Second)).Round(100 * time.Microsecond).String()
 }
 
 // gateText is one gate in a progress line: what was seen, and how far the
@@ -237,7 +271,7 @@ func printSteps(out io.Writer, rows []rollout.StepResult) {
 	if len(rows) == 0 {
 		return
 	}
-	table := [][]string{{"ASKED", "SEEN", "CANARY REQUESTS", "GATE", "VALUE", "BAD", "E-VALUE", "LIMIT", "VERDICT", "TOOK"}}
+	table := [][]string{{"ASKED", "SEEN", "CANARY REQUESTS", "GATE", "VALUE", "BAD", "E-VALUE", "LIMIT", "UNSEEN", "VERDICT", "TOOK"}}
 	for _, row := range rows {
 		lead := []string{
 			fmt.Sprintf("%d%%", row.Asked), fmt.Sprintf("%.1f%%", row.Seen),
@@ -245,17 +279,32 @@ func printSteps(out io.Writer, rows []rollout.StepResult) {
 		}
 		tail := []string{row.Verdict, row.Took.Round(100 * time.Millisecond).String()}
 		if len(row.Gates) == 0 {
-			table = append(table, append(append(lead, "", "", "", "", ""), tail...))
+			table = append(table, append(append(lead, "", "", "", "", "", ""), tail...))
 		}
 		for i, g := range row.Gates {
 			if i > 0 {
 				lead, tail = []string{"", "", ""}, []string{"", ""}
 			}
-			cells := []string{g.Gate, g.Value, fmt.Sprintf("%d/%d", g.Bad, g.Requests), fmt.Sprintf("%.2g", g.EValue), fmt.Sprintf("%.3g", g.Needed)}
+			cells := []string{g.Gate, g.Value, fmt.Sprintf("%d/%d", g.Bad, g.Requests), fmt.Sprintf("%.2g", g.EValue), fmt.Sprintf("%.3g", g.Needed), unseen(row, g)}
 			table = append(table, append(append(append([]string(nil), lead...), cells...), tail...))
 		}
 	}
 	writeTable(out, table)
+	if slices.ContainsFunc(rows, func(r rollout.StepResult) bool { return r.Verdict == "Pass" && len(r.Gates) > 0 }) {
+		fmt.Fprintln(out, "UNSEEN: a canary with a smaller part of bad requests than this could have passed too (in more than 10 % of runs)")
+	}
+}
+
+// unseen is what a step that passed could have missed.
+func unseen(row rollout.StepResult, g rollout.GateResult) string {
+	switch {
+	case row.Verdict != "Pass":
+		return ""
+	case g.Missed >= 1:
+		return "any"
+	default:
+		return fmt.Sprintf("< %.2g%%", 100*g.Missed)
+	}
 }
 
 // writeTable aligns columns by two spaces, counting characters.
