@@ -126,6 +126,9 @@ func (b *Board) Prepare(bounds []Bound) { b.s.Bounds = slices.Clone(bounds) }
 // Prepared is what the next step starts with.
 func (b *Board) Prepared() []Bound { return slices.Clone(b.s.Bounds) }
 
+// Step is the current step; -1 before the first.
+func (b *Board) Step() int { return b.s.Step }
+
 // Bounds are those of the current step, to count by; before the first step,
 // those of the plan.
 func (b *Board) Bounds() []Bound {

@@ -19,6 +19,7 @@ type Gates struct {
 	board    *gate.Board
 	baseline []gate.Baseline // by gate: stable's latest windows
 	step     int             // -1 before the first
+	prepared int             // the step for which an earlier process prepared bounds; -1 when none did
 	bounds   []gate.Bound    // of this step
 	rows     [][]uint64      // by gate: the canary's in this step
 	proofs   []gate.Proof    // by gate: evidence for promotion in this visit of the step
@@ -49,6 +50,7 @@ func NewGates(plan Plan, edges [][]float64, recorded []byte) (Gates, error) {
 	if err != nil {
 		return Gates{}, err
 	}
+	prepared := -1
 	if len(recorded) > 0 {
 		if err := json.Unmarshal(recorded, board); err != nil {
 			return Gates{}, fmt.Errorf("resume gates: %w", err)
@@ -56,9 +58,10 @@ func NewGates(plan Plan, edges [][]float64, recorded []byte) (Gates, error) {
 		if len(board.Bounds()) != len(bounds) {
 			return Gates{}, fmt.Errorf("resume gates: %d recorded, %d in the plan", len(board.Bounds()), len(bounds))
 		}
+		prepared = board.Step() + 1
 	}
 	return Gates{
-		plan: plan, exprs: exprs, edges: edges, board: board, step: -1,
+		plan: plan, exprs: exprs, edges: edges, board: board, step: board.Step(), prepared: prepared,
 		baseline: make([]gate.Baseline, len(exprs)), bounds: bounds,
 	}, nil
 }
@@ -112,11 +115,12 @@ func (g Gates) alone(step int) bool { return g.plan.Steps[step] == 100 }
 const minBaseline = 30
 
 // next fixes the bounds of a step from what stable showed. A process that took
-// over between two steps has seen too little and uses what was prepared.
+// over before it, and has seen too little, uses what was prepared for it.
 func (g Gates) next(step int) ([]gate.Bound, error) {
 	bounds := g.board.Prepared()
+	prepared := step == g.prepared
 	for i, e := range g.exprs {
-		if len(g.baseline[i]) < minBaseline && bounds[i].Phi > 0 {
+		if prepared && len(g.baseline[i]) < minBaseline && bounds[i].Phi > 0 && (bounds[i].P0 > 0 || !g.alone(step)) {
 			continue
 		}
 		fixed, err := g.baseline[i].Fix(e, g.edges[i], g.alone(step))

@@ -182,6 +182,31 @@ func equalEvidence(a, b []rollout.GateResult) bool {
 	return bytes.Equal(x, y)
 }
 
+func TestAShortRunTooFreezesItsLimitsWhenTheCanaryIsAlone(t *testing.T) {
+	t.Parallel()
+	p := compared()
+	p.Calibrate = 6 * time.Second
+	w := &watcher{judge: newJudge(t, p, nil)}
+	if lacking := w.survey(3, quiet()); lacking != "" {
+		t.Fatal(lacking)
+	}
+	for step := range p.Steps {
+		w.judge.State()
+		w.judge = w.judge.Enter(step)
+		w.weigh(3, quiet(), quiet())
+	}
+	for _, r := range w.judge.Results() {
+		if r.Allowed == 0 {
+			t.Errorf("alone, gate %q allows whatever a stable without traffic does", r.Gate)
+		}
+	}
+	w = &watcher{judge: newJudge(t, p, w.judge.State())} // another process
+	w.judge = w.judge.Enter(2)
+	if w.weigh(30, side(10, 3, 1), side(0, 0, 0)); !strings.Contains(w.f.Harm, "errors") {
+		t.Errorf("a failing canary that is alone: %+v", w.f)
+	}
+}
+
 func TestPromotionOnEvidence(t *testing.T) {
 	t.Parallel()
 	p := compared()

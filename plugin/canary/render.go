@@ -106,7 +106,13 @@ func (r *reporter) Looked(s rollout.State, sample rollout.Sample) {
 			return
 		}
 	}
-	now := r.now()
+	now, baking := r.now(), s.Phase == rollout.Baking || s.Phase == rollout.Waiting
+	if baking && r.step != s.Watch.StepSince {
+		r.step = s.Watch.StepSince
+		for _, g := range s.Watch.Judge.Results() {
+			r.line("gate", g.Gate+": "+judgedBy(g))
+		}
+	}
 	if s.Phase == rollout.Settling || s.Phase == rollout.Ready && s.Watch.Lacking == "" || now.Sub(r.last) < lookEvery {
 		return
 	}
@@ -114,12 +120,6 @@ func (r *reporter) Looked(s rollout.State, sample rollout.Sample) {
 	if s.Phase == rollout.Ready {
 		r.line("calibrate", "stable alone: "+s.Watch.Lacking)
 		return
-	}
-	if r.step != s.Watch.StepSince {
-		r.step = s.Watch.StepSince
-		for _, g := range s.Watch.Judge.Results() {
-			r.line("gate", g.Gate+": "+judgedBy(g))
-		}
 	}
 	if s.Watch.Found.Blind != "" {
 		r.trouble("blind", s.Watch.Found.Blind)
