@@ -5,16 +5,10 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
-	"os"
-	"path/filepath"
 	"sync"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 )
 
 // TestCrashAtEachAPICall ends the plugin with SIGKILL at each call it makes to
@@ -23,6 +17,7 @@ import (
 // plugin learns of it. What follows is, by turns, an abort or the same command
 // again, and must end at the baseline or at the goal.
 func TestCrashAtEachAPICall(t *testing.T) {
+	watch(t)
 	const lanes = 4
 	var next sync.Mutex
 	call, last := 0, -1
@@ -137,35 +132,7 @@ type killer struct {
 func newKiller(t *testing.T, n int) *killer {
 	t.Helper()
 	k := &killer{n: n, gone: make(chan struct{})}
-	config, err := clientcmd.BuildConfigFromFlags("", shared.s.restricted)
-	if err != nil {
-		t.Fatal(err)
-	}
-	transport, err := rest.TransportFor(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	host, err := url.Parse(config.Host)
-	if err != nil {
-		t.Fatal(err)
-	}
-	forward := &httputil.ReverseProxy{
-		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(host) },
-		Transport: transport,
-	}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { k.serve(forward, w, r) }))
-	t.Cleanup(server.Close)
-	k.kubeconfig = filepath.Join(t.TempDir(), "kubeconfig")
-	text := fmt.Sprintf(`apiVersion: v1
-kind: Config
-clusters: [{name: c, cluster: {server: %q}}]
-contexts: [{name: c, context: {cluster: c, user: u, namespace: %s}}]
-users: [{name: u, user: {}}]
-current-context: c
-`, server.URL, namespace)
-	if err := os.WriteFile(k.kubeconfig, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	k.kubeconfig = proxied(t, k.serve)
 	return k
 }
 

@@ -55,13 +55,16 @@ func (b *back) open(ctx context.Context, args []string) (rollout.Record, error) 
 	}
 	b.report = newReporter(b.streams, time.Now)
 	b.store = journal.New(b.clients.Core, b.clients.Namespace, b.object.Name, b.object.name)
-	return load(ctx, b.store, b.object, b.clients.Namespace)
+	return load(ctx, b.clients, b.store, b.object, b.clients.Namespace)
 }
 
 // load reads a record that must exist.
-func load(ctx context.Context, store *journal.Store, o object, namespace string) (rollout.Record, error) {
+func load(ctx context.Context, clients *kube.Clients, store *journal.Store, o object, namespace string) (rollout.Record, error) {
 	record, err := store.Load(ctx)
 	if errors.Is(err, journal.ErrNone) {
+		if first := leader(ctx, clients, o, namespace); first != "" {
+			return record, hint.Errorf("kubectl infer canary status "+first, "%s moves with %s, whose journal has the rollout", o, first)
+		}
 		return record, hint.Errorf("kubectl infer canary run "+o.String()+" …", "%s in namespace %s: %w", o, namespace, err)
 	}
 	return record, err
@@ -103,7 +106,7 @@ func (b *back) abort(ctx context.Context, args []string) error {
 		return err
 	}
 	defer release(ctx, lease, b.report)
-	if record, err = load(ctx, b.store, b.object, b.clients.Namespace); err != nil {
+	if record, err = load(ctx, b.clients, b.store, b.object, b.clients.Namespace); err != nil {
 		return err
 	}
 	if record.Phase.Finished() {
@@ -173,7 +176,7 @@ func (b *back) restore(ctx context.Context, lease *journal.Lease, record rollout
 		if !errors.Is(err, rollout.ErrSuperseded) {
 			return err
 		}
-		if record, err = load(ctx, b.store, b.object, b.clients.Namespace); err != nil {
+		if record, err = load(ctx, b.clients, b.store, b.object, b.clients.Namespace); err != nil {
 			return err
 		}
 	}

@@ -79,7 +79,7 @@ func explain(ctx context.Context, flags *genericclioptions.ConfigFlags, streams 
 	if err != nil {
 		return err
 	}
-	record, err := load(ctx, journal.New(clients.Core, clients.Namespace, object.Name, object.name), object, clients.Namespace)
+	record, err := load(ctx, clients, journal.New(clients.Core, clients.Namespace, object.Name, object.name), object, clients.Namespace)
 	if err != nil {
 		return err
 	}

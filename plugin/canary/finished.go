@@ -87,7 +87,7 @@ func (b *back) alone(ctx context.Context) (*journal.Lease, rollout.Record, error
 		return nil, rollout.Record{}, err
 	}
 	lease.Keep(ctx)
-	record, err := load(ctx, b.store, b.object, b.clients.Namespace)
+	record, err := load(ctx, b.clients, b.store, b.object, b.clients.Namespace)
 	if err != nil {
 		release(ctx, lease, b.report)
 	}

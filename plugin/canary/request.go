@@ -53,7 +53,7 @@ func ask(ctx context.Context, flags *genericclioptions.ConfigFlags, streams gene
 		return err
 	}
 	store := journal.New(clients.Core, clients.Namespace, o.Name, o.name)
-	record, err := load(ctx, store, o, clients.Namespace)
+	record, err := load(ctx, clients, store, o, clients.Namespace)
 	if err != nil {
 		return err
 	}
@@ -73,7 +73,7 @@ func ask(ctx context.Context, flags *genericclioptions.ConfigFlags, streams gene
 		if err != nil {
 			return err
 		}
-		if record, err = load(ctx, store, o, clients.Namespace); err != nil {
+		if record, err = load(ctx, clients, store, o, clients.Namespace); err != nil {
 			return err
 		}
 		switch {

@@ -82,7 +82,7 @@ func (o *statusOptions) run(ctx context.Context, args []string) error {
 	store := journal.New(clients.Core, clients.Namespace, object.Name, object.name)
 	said := ""
 	for {
-		record, err := load(ctx, store, object, clients.Namespace)
+		record, err := load(ctx, clients, store, object, clients.Namespace)
 		if err != nil {
 			return err
 		}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 	"github.com/kubectl-infer/kubectl-infer/pkg/kube"
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
@@ -99,13 +101,9 @@ func (t targets) checkStamps(run string) error {
 		if stamp == "" || target.StampedRun(stamp) == run {
 			continue
 		}
-		var other struct {
-			Target string `json:"target"`
-		}
-		_ = json.Unmarshal([]byte(stamp), &other) // a stamp that cannot be read names nobody
 		next := fmt.Sprintf("if nothing runs any more: kubectl annotate %s %s-", o.Name(), target.StampAnnotation)
-		if other.Target != "" {
-			next = "kubectl infer canary status " + other.Target
+		if first := stampedTarget(stamp); first != "" {
+			next = "kubectl infer canary status " + first
 		}
 		return hint.Errorf(next, "%s carries the stamp of another run, %s; one rollout at a time may move it", o.Name(), target.StampedRun(stamp))
 	}
@@ -133,4 +131,25 @@ func (t targets) suspend(ctx context.Context) string {
 		}
 	}
 	return ""
+}
+
+// leader is the target that o moves with and whose name the journal has, by o's
+// stamp; "" if o carries none of that kind.
+func leader(ctx context.Context, clients *kube.Clients, o object, namespace string) string {
+	found, err := clients.Dynamic.Resource(o.Resource).Namespace(namespace).Get(ctx, o.name, metav1.GetOptions{})
+	if err != nil {
+		return ""
+	}
+	return stampedTarget(found.GetAnnotations()[target.StampAnnotation])
+}
+
+// stampedTarget is the target a stamp names, where several carry it.
+func stampedTarget(stamp string) string {
+	var s struct {
+		Target string `json:"target"`
+	}
+	if json.Unmarshal([]byte(stamp), &s) != nil {
+		return ""
+	}
+	return s.Target
 }
