@@ -62,9 +62,10 @@ build: ## the programs, into bin/
 	@mkdir -p $(BIN)
 	@for p in $(PROGRAMS); do $(GOBUILD) -o $(BIN)/$$p ./cmd/$$p; done
 
-assets: build ## find or obtain kube-apiserver, kubectl, etcd, Envoy and CRDs (cached; about 5 min the first time)
+assets: build ## find or obtain kube-apiserver, kubectl, etcd, Envoy, Prometheus and CRDs (cached; about 7 min the first time)
 	@echo "== assets"
 	@$(BIN)/kubectl-infer-sandbox assets
+	@$(BIN)/kubectl-infer-sandbox assets prometheus
 
 tools:
 	@echo "== lint tools, pinned in tools/go.mod"

@@ -22,6 +22,9 @@ type Options struct {
 	Via Via
 	// Pages are addresses of a gateway's own pages, for a preset that reads them.
 	Pages []string
+	// Prometheus is the address of a server that has the pods' counters, instead
+	// of their pages.
+	Prometheus string
 	// Backends are the names pools have on those pages, by pool; a pool left out
 	// is looked for by its namespace and name.
 	Backends map[string]string
@@ -55,7 +58,7 @@ func New(clients *kube.Clients, stable, canary Pool, options Options) *Arms {
 		options.Via = Auto
 	}
 	return &Arms{
-		clients: clients, options: options, reach: newReacher(clients, options.Via),
+		clients: clients, options: options, reach: newReacher(clients, options.Via, options.Prometheus),
 		stable: arm{pool: stable}, canary: arm{pool: canary},
 	}
 }

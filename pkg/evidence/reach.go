@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"time"
 
 	"k8s.io/client-go/rest"
 
+	"github.com/kubectl-infer/kubectl-infer/pkg/evidence/prometheus"
 	"github.com/kubectl-infer/kubectl-infer/pkg/evidence/scrape"
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 	"github.com/kubectl-infer/kubectl-infer/pkg/kube"
@@ -24,6 +26,7 @@ const (
 	Direct      Via = "direct"       // the pod's own address; needs no permission
 	PodProxy    Via = "pod-proxy"    // through the API server; needs get on pods/proxy
 	PortForward Via = "port-forward" // through the API server and the kubelet; needs create on pods/portforward
+	Prometheus  Via = "prometheus"   // from a server that scrapes them; not among Ways
 )
 
 // Ways lists what a flag accepts.
@@ -34,13 +37,15 @@ func Ways() []Via { return []Via{Auto, Direct, PodProxy, PortForward} }
 type reacher struct {
 	clients *kube.Clients
 	via     Via
+	address string // of a Prometheus
 	direct  *http.Client
 	api     *http.Client // nil until the pod proxy is first tried
 	tunnels *tunnels
+	server  *prometheus.Client // nil unless via is Prometheus
 }
 
-func newReacher(clients *kube.Clients, via Via) *reacher {
-	return &reacher{clients: clients, via: via, direct: scrape.NewClient(), tunnels: newTunnels(clients.Config)}
+func newReacher(clients *kube.Clients, via Via, server string) *reacher {
+	return &reacher{clients: clients, via: via, address: server, direct: scrape.NewClient(), tunnels: newTunnels(clients.Config)}
 }
 
 func (r *reacher) close() {
@@ -54,6 +59,11 @@ func (r *reacher) close() {
 // use switches to via, and makes what it needs.
 func (r *reacher) use(via Via) error {
 	r.via = via
+	if via == Prometheus && r.server == nil {
+		var err error
+		r.server, err = prometheus.New(r.address, r.direct)
+		return err
+	}
 	if via != PodProxy || r.api != nil {
 		return nil
 	}
@@ -76,6 +86,9 @@ type fetched struct {
 
 // read gets the pages of all endpoints at once, each once, by endpoint id.
 func (r *reacher) read(ctx context.Context, endpoints []endpoint) map[string]fetched {
+	if r.via == Prometheus {
+		return r.ask(ctx, endpoints)
+	}
 	byID := make(map[string]endpoint, len(endpoints))
 	for _, e := range endpoints {
 		byID[e.id()] = e
@@ -93,6 +106,42 @@ func (r *reacher) read(ctx context.Context, endpoints []endpoint) map[string]fet
 	}
 	wg.Wait()
 	return pages
+}
+
+// ask gets the pages of all endpoints from a Prometheus, in one query.
+func (r *reacher) ask(ctx context.Context, endpoints []endpoint) map[string]fetched {
+	pages, err := r.server.Pages(ctx, families(), podsOf(endpoints))
+	got := make(map[string]fetched, len(endpoints))
+	for _, e := range endpoints {
+		switch page := pages[e.id()]; {
+		case err != nil:
+			got[e.id()] = fetched{err: err}
+		case page == nil:
+			got[e.id()] = fetched{err: errors.New("prometheus has no sample of it")}
+		default:
+			got[e.id()] = fetched{page: page}
+		}
+	}
+	return got
+}
+
+func podsOf(endpoints []endpoint) []prometheus.Pod {
+	var list []prometheus.Pod
+	for _, e := range endpoints {
+		if e.pod != nil {
+			list = append(list, prometheus.Pod{ID: e.id(), Name: e.pod.Name, IP: e.pod.Status.PodIP, Port: e.port})
+		}
+	}
+	return list
+}
+
+// Interval is how far apart a Prometheus scrapes the arms; 0 when the pages are
+// read directly, or it cannot be told.
+func (a *Arms) Interval(ctx context.Context) (time.Duration, error) {
+	if a.reach.server == nil {
+		return 0, nil
+	}
+	return a.reach.server.Interval(ctx, podsOf(append(a.endpoints(&a.stable), a.endpoints(&a.canary)...)))
 }
 
 // fetch gets one page.
@@ -124,7 +173,9 @@ func (r *reacher) fetch(ctx context.Context, e endpoint) (*scrape.Page, error) {
 // way that reaches every page is better than one that reaches some.
 func (a *Arms) settle(ctx context.Context) ([]*scrape.Page, error) {
 	ways := []Via{a.options.Via}
-	if a.preset.at == atGateway {
+	if a.options.Prometheus != "" {
+		ways = []Via{Prometheus}
+	} else if a.preset.at == atGateway {
 		ways = []Via{Direct}
 	} else if a.options.Via == Auto {
 		ways = []Via{Direct, PodProxy, PortForward}

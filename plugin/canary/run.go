@@ -275,6 +275,10 @@ func (p *prepared) measure(ctx context.Context, clients *kube.Clients, plan roll
 		return err
 	}
 	p.evidence = both
+	if err := checkInterval(ctx, both, plan); err != nil {
+		both.Close()
+		return err
+	}
 	if err := checkReady(both, plan); err != nil && !p.resumed {
 		both.Close()
 		return err

@@ -32,6 +32,25 @@ func (s sample) matches(match map[string]string) bool {
 	return true
 }
 
+// Sample is one value with its labels, the name among them as __name__.
+type Sample struct {
+	Labels map[string]string
+	Value  float64
+}
+
+// NewPage makes a page of samples that did not come as text, under the rules
+// that Parse has for counters and buckets.
+func NewPage(samples []Sample) (*Page, error) {
+	page := &Page{samples: map[string][]sample{}}
+	seen := map[uint64]struct{}{}
+	for _, s := range samples {
+		if err := page.add(labels.FromMap(s.Labels), s.Value, "", seen); err != nil {
+			return nil, err
+		}
+	}
+	return page, page.checkBuckets()
+}
+
 // Sum adds up the samples called name (the full sample name: a counter's
 // "_total", a histogram's "_count") whose labels include match. ok is false
 // when no sample matches, or when the sum is no finite number.

@@ -28,6 +28,7 @@ type goBuild struct {
 	module  string // folder in modules/
 	main    string
 	ldflags string
+	tags    string
 }
 
 func (b goBuild) run(ctx context.Context, j job) error {
@@ -41,7 +42,7 @@ func (b goBuild) run(ctx context.Context, j job) error {
 		}
 	}
 	_, err := runTool(ctx, j.work, append(goEnv(), "CGO_ENABLED=0"),
-		"go", "build", "-trimpath", "-ldflags=-s -w"+b.ldflags, "-o", j.out, b.main)
+		"go", "build", "-trimpath", "-tags="+b.tags, "-ldflags=-s -w"+b.ldflags, "-o", j.out, b.main)
 	return err
 }
 

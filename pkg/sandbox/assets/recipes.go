@@ -24,6 +24,7 @@ type recipe struct {
 	name, version string
 	file          string // its name in the cache folder
 	portable      bool   // the same on every platform
+	extra         bool   // made only when it is asked for by name
 	origin        string // where create gets it from
 	content       string // what of it create takes; a cached file of other content is made anew
 	about         string // the work of create, for progress
@@ -72,6 +73,7 @@ func recipes(arch string) []recipe {
 		kubernetes(Kubectl, "about 30 s", []string{"version", "--client", "-o", "json"}, clientVersion),
 		etcd(),
 		envoy(arch),
+		prometheus(),
 		definitions(archive{
 			name: GatewayAPICRDs, module: "sigs.k8s.io/gateway-api", version: "v1.6.3",
 			sum:  "h1:lKpJa5bGlraC/QeACvCpsHLdmO6y0iKfzVl6gzaFEYc=",

@@ -19,6 +19,7 @@ const (
 	Kubectl           = "kubectl"
 	Etcd              = "etcd"
 	Envoy             = "envoy"
+	Prometheus        = "prometheus" // for tests of the evidence taken from one
 	GatewayAPICRDs    = "gateway-api-crds"
 	InferencePoolCRDs = "inference-pool-crds"
 )
@@ -74,11 +75,13 @@ func NewStore() (*Store, error) {
 	}, nil
 }
 
-// Names lists every asset in the order in which a sandbox needs them.
+// Names lists every asset that a sandbox needs, in the order it needs them.
 func (s *Store) Names() []string {
 	names := make([]string, 0, len(s.recipes))
 	for _, r := range s.recipes {
-		names = append(names, r.name)
+		if !r.extra {
+			names = append(names, r.name)
+		}
 	}
 	return names
 }
@@ -101,7 +104,7 @@ func (s *Store) Find(ctx context.Context, name string) (Asset, error) {
 	return asset, nil
 }
 
-// Obtain returns the named assets, all of them when none is named, and makes
+// Obtain returns the named assets, those of Names when none is named, and makes
 // those that are nowhere. That can take minutes; progress, if not nil, gets a
 // line when something begins or ends and every ten seconds in between. Errors
 // say which asset, from where, and hint at what to set instead.

@@ -12,12 +12,13 @@ import (
 func (c *cli) assets() *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
-		Use:   "assets",
+		Use:   "assets [NAME...]",
 		Short: "Say where the real programs come from, and obtain those that are missing",
 		Example: `  kubectl infer sandbox assets
+  kubectl infer sandbox assets prometheus
   KUBEBUILDER_ASSETS=/opt/envtest kubectl infer sandbox assets -o json`,
-		Args: usage(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Args: usage(cobra.ArbitraryArgs),
+		RunE: func(cmd *cobra.Command, names []string) error {
 			if err := checkOutput(output); err != nil {
 				return err
 			}
@@ -25,7 +26,7 @@ func (c *cli) assets() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			all, err := store.Obtain(cmd.Context(), func(line string) { fmt.Fprintln(c.ErrOut, line) })
+			all, err := store.Obtain(cmd.Context(), func(line string) { fmt.Fprintln(c.ErrOut, line) }, names...)
 			if err != nil {
 				return err
 			}
