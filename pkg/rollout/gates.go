@@ -91,6 +91,9 @@ func (g Gates) Survey(sample Sample) (Judge, string) {
 			return g, lacking
 		}
 	}
+	if _, err := g.next(0); err != nil {
+		return g, err.Error()
+	}
 	return g, ""
 }
 

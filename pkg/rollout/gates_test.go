@@ -90,6 +90,7 @@ func TestStableIsWatchedBeforeTheFirstStep(t *testing.T) {
 	}{
 		"for the time of the plan":                       {39, quiet(), "1m18s of 1m20s watched"},
 		"and until a quantile can be named":              {60, few, `gate "ttft p95 < 1.5x stable" has seen 60 of 100 stable requests`},
+		"not while no bucket shows the multiple":         {40, side(1, 9, 5), `stable's p95 is above every bucket edge`},
 		"then it may begin":                              {40, quiet(), ""},
 		"a window that could not be read does not count": {100, rollout.Arm{Blind: "refused"}, "0s of 1m20s watched"},
 	}
@@ -97,7 +98,7 @@ func TestStableIsWatchedBeforeTheFirstStep(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := &watcher{judge: newJudge(t, compared(), nil)}
-			if got := w.survey(tt.windows, tt.stable); got != tt.want {
+			if got := w.survey(tt.windows, tt.stable); (tt.want == "") != (got == "") || !strings.Contains(got, tt.want) {
 				t.Errorf("lacking %q, want %q", got, tt.want)
 			}
 		})
