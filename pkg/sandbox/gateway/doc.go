@@ -24,6 +24,6 @@
 //   - access.json is read as it grows, for the counters on /metrics of the admin
 //     address at port 9902 (asked≠served mismatches among them), and moved aside
 //     at 16 MiB.
-//   - Pickers are provisioned only at Gateways of a class with ACK's controller
-//     name. What was made is labelled, and is left when its pool goes.
+//   - Pickers are provisioned only where there is a class with ACK's controller
+//     name, and then for every pool. What was made is labelled, and is left when its pool goes.
 package gateway

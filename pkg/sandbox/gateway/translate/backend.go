@@ -185,10 +185,21 @@ func (t *translation) poolStatuses() {
 				ControllerName: infv1.ControllerName(parents[gw].gateway.controller),
 				Conditions:     t.poolConditions(pool, parents[gw].accepted),
 			})
-			if parents[gw].gateway.controller == ControllerNameACK {
-				t.missPicker(key, pool)
-			}
 		}
+	}
+	t.missPickers()
+}
+
+// missPickers notes the pools whose picker Service does not exist, where a
+// GatewayClass is ACK's: its gateway brings a picker to every pool, also to one
+// that no route names yet.
+func (t *translation) missPickers() {
+	ack := func(c *gwv1.GatewayClass) bool { return c.Spec.ControllerName == ControllerNameACK }
+	if !slices.ContainsFunc(slices.Collect(maps.Values(t.classes)), ack) {
+		return
+	}
+	for key, pool := range t.pools {
+		t.missPicker(key, pool)
 	}
 	slices.SortFunc(t.statuses.MissingPickers, func(a, b MissingPicker) int {
 		return cmp.Or(compareNames(a.Pool, b.Pool), cmp.Compare(a.Group, b.Group))
@@ -196,8 +207,7 @@ func (t *translation) poolStatuses() {
 	t.statuses.MissingPickers = slices.Compact(t.statuses.MissingPickers)
 }
 
-// missPicker notes a pool whose picker Service does not exist, for a gateway
-// that brings its own pickers, as ACK does.
+// missPicker notes pool if its picker Service does not exist.
 func (t *translation) missPicker(key poolKey, pool *infv1.InferencePool) {
 	ref := pool.Spec.EndpointPickerRef
 	if ref == nil || ref.Port == nil || (ref.Kind != "" && ref.Kind != "Service") || ptr.Deref(ref.Group, "") != "" {

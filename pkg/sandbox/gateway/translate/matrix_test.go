@@ -199,12 +199,16 @@ func TestDefects(t *testing.T) {
 func TestOnlyACKMissesPickers(t *testing.T) {
 	t.Parallel()
 	for controller, want := range map[string]int{ControllerName: 0, ControllerNameACK: 1} {
-		o := world()
-		o.Classes[0].Spec.ControllerName = gwv1.GatewayController(controller)
-		o.Services = o.Services[1:]
-		o.route(chatName, []gwv1.HTTPBackendRef{poolRef("a", 1), poolRef("b", 1)})
-		if _, statuses := Translate(*o); len(statuses.MissingPickers) != want {
-			t.Errorf("%s: got %+v", controller, statuses.MissingPickers)
+		for _, routed := range []bool{true, false} {
+			o := world()
+			o.Classes[0].Spec.ControllerName = gwv1.GatewayController(controller)
+			o.Services = o.Services[1:]
+			if routed {
+				o.route(chatName, []gwv1.HTTPBackendRef{poolRef("a", 1), poolRef("b", 1)})
+			}
+			if _, statuses := Translate(*o); len(statuses.MissingPickers) != want {
+				t.Errorf("%s, routed %v: got %+v", controller, routed, statuses.MissingPickers)
+			}
 		}
 	}
 }
