@@ -36,15 +36,17 @@ func crossing(t Threshold, bad, needed, most float64) float64 {
 	}
 	limit := math.Log(needed)
 	alive := []float64{1} // by number of bad ones: the probability of not having crossed
-	left := 1.0
+	left, low := 1.0, 0   // what is below low has no probability left
 	for n := 1; float64(n) <= most; n++ {
 		alive = append(alive, 0)
-		for s := len(alive) - 1; s > 0; s-- {
+		for s := len(alive) - 1; s > low; s-- {
 			alive[s] = alive[s]*(1-bad) + alive[s-1]*bad
 		}
-		alive[0] *= 1 - bad
+		if alive[low] *= 1 - bad; alive[low] < 1e-15 && low < len(alive)-1 {
+			low++
+		}
 		// More bad ones are more evidence: only the top can cross.
-		for len(alive) > 0 {
+		for len(alive) > low {
 			t.Total = Counts{uint64(n), uint64(len(alive) - 1)}
 			top := alive[len(alive)-1]
 			if top > 1e-12 && t.Log() < limit {

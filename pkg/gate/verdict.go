@@ -39,7 +39,7 @@ func (b *Board) Verdict(floor uint64) (Verdict, string) {
 		if seen := b.s.Seen[g]; seen < floor {
 			return Inconclusive, fmt.Sprintf("gate %q has seen %d of %d canary requests", c.Bound.Expr, seen, floor)
 		}
-		if c.guarded() {
+		if c.guarded() && c.Canary.Fraction() > c.Bound.P0 { // a canary that keeps the edge while stable does not is well
 			return Inconclusive, fmt.Sprintf("gate %q: stable is slower than %s as well",
 				c.Bound.Expr, c.Bound.Expr.Amount(c.Bound.HarmEdge))
 		}

@@ -118,6 +118,7 @@ func TestGatesAgainstStable(t *testing.T) {
 		"one slower than that goes":                                {0, side(1, 9, 2), quiet(), false, `"ttft p95 < 1.5x stable": `, ""},
 		"one that fails more often than stable goes":               {0, side(6, 3, 1), quiet(), false, `"errors < 1.2x stable or < 0.5%": `, ""},
 		"both arms slowed alike hold":                              {0, side(1, 9, 3), side(1, 9, 3), false, "", "stable is slower than 200ms as well"},
+		"a stable that slowed alone does not hold the canary back": {0, quiet(), side(1, 9, 3), true, "", ""},
 		"both arms failing alike pass":                             {0, side(8, 3, 1), side(8, 3, 1), true, "", ""},
 		"alone, a canary as slow as stable was passes":             {2, quiet(), side(0, 0, 0), true, "", ""},
 		"alone, one slower than 1.5 times what stable was goes":    {2, side(1, 9, 3), side(0, 0, 0), false, "ttft p95", ""},
