@@ -279,6 +279,42 @@ func TestStreamEndings(t *testing.T) {
 	}
 }
 
+// TestABodyThatNeverPausesHasItsTimeAsAWhole trickles pieces faster than the
+// idle limit until the server answers: only the limit for the whole body can.
+func TestABodyThatNeverPausesHasItsTimeAsAWhole(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(o *extproc.Options) {
+		o.BodyTimeout, o.BodyIdleTimeout = 300*time.Millisecond, time.Minute
+	})
+	stream := s.dial(t)
+	send(t, stream, duplex(headers(false)))
+	began := time.Now()
+	go func() {
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		for stream.Send(body("x", false)) == nil {
+			select {
+			case <-tick.C:
+			case <-t.Context().Done():
+				return
+			}
+		}
+	}()
+	answer, err := stream.Recv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := int(answer.GetImmediateResponse().GetStatus().GetCode()); got != http.StatusRequestTimeout {
+		t.Errorf("status %d, want 408", got)
+	}
+	if took := time.Since(began); took < 250*time.Millisecond {
+		t.Errorf("refused after %v", took)
+	}
+	if o := <-s.closed; o.Ending != extproc.Rejected {
+		t.Errorf("closed as %v", o.Ending)
+	}
+}
+
 func TestAResetFreesTheBody(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(*extproc.Options) {})

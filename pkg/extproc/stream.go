@@ -45,7 +45,7 @@ func (s *Server) Process(g extprocv3.ExternalProcessor_ProcessServer) error {
 // watch returns when the pump ends, the body is late, or a drain may close the
 // stream.
 func (st *stream) watch(ended <-chan error) error {
-	timer := time.NewTimer(st.server.opts.BodyIdleTimeout)
+	timer := time.NewTimer(min(st.server.opts.BodyIdleTimeout, st.server.opts.BodyTimeout))
 	defer timer.Stop()
 	draining := st.server.draining
 	for {
