@@ -22,7 +22,7 @@ type world struct {
 	t           *testing.T
 	now         time.Time
 	accepted    bool
-	record      []byte
+	record      rollout.Record
 	shares      []rollout.Goal // every share ever written to the first target
 	calls       int
 	dieAt       int  // the call to die at, 0 for never
@@ -102,15 +102,8 @@ func (w *world) call(name string, effect func() error) error {
 	return err
 }
 
-func (w *world) stored() rollout.Record {
-	var r rollout.Record
-	if len(w.record) > 0 {
-		if err := json.Unmarshal(w.record, &r); err != nil {
-			w.t.Fatalf("journal: %v", err)
-		}
-	}
-	return r
-}
+// stored is the record as the journal has it.
+func (w *world) stored() rollout.Record { return w.record }
 
 // watch is the independent watcher: after every call it holds journal and
 // share against the promise, at every prefix of what happened.
@@ -219,8 +212,8 @@ func (p *process) Save(_ context.Context, r rollout.Record) error {
 		if err != nil {
 			return err
 		}
-		p.record = raw
-		return nil
+		p.record = rollout.Record{} // only what survives being written down
+		return json.Unmarshal(raw, &p.record)
 	})
 }
 
