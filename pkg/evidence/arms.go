@@ -48,6 +48,7 @@ type arm struct {
 	of     match
 	pods   pods
 	ledger ledger
+	given  traffic
 	pages  []*scrape.Page // those of Bind
 }
 
@@ -175,6 +176,7 @@ func (a *Arms) Ready() (stable, canary int) { return a.stable.pods.ready(), a.ca
 func (a *Arms) Moved() {
 	for _, side := range a.sides() {
 		side.ledger.moved()
+		side.given = traffic{}
 	}
 }
 
@@ -191,6 +193,9 @@ func (a *Arms) Look(ctx context.Context) rollout.Sample {
 	}
 	pages := a.reach.read(ctx, all)
 	sample := rollout.Sample{Stable: a.arm(&a.stable, pages, listed[0]), Canary: a.arm(&a.canary, pages, listed[1])}
+	if a.stable.pool.Model == "" { // two models of one pool share its endpoints
+		sample.Warnings = incomparable(a.stable.given, a.canary.given)
+	}
 	sample.Took = time.Since(began)
 	return sample
 }
@@ -227,6 +232,7 @@ func (a *Arms) arm(side *arm, pages map[string]fetched, listErr error) rollout.A
 		out.Blind = a.blindness(side, errs, listErr)
 		return out
 	}
+	side.given.add(sum, out.Running, out.Ready)
 	out.Started, out.Finished, out.Progress = sum.started, sum.finished, sum.progress
 	for i, g := range a.gauges {
 		if sum.buckets[i] == nil {

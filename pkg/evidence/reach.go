@@ -199,6 +199,10 @@ func (a *Arms) settle(ctx context.Context) ([]*scrape.Page, error) {
 			partly = via
 		}
 	}
+	if partly == "" && a.options.Prometheus != "" {
+		return nil, hint.Wrap(fmt.Errorf("metrics of the %s: %w", a.preset.at, errors.Join(errs...)),
+			"see on its page /targets that it scrapes these pods, with their name in the label pod or their address in instance")
+	}
 	if partly == "" {
 		return nil, hint.Wrap(fmt.Errorf("metrics of the %s cannot be read from here: %w", a.preset.at, errors.Join(errs...)),
 			"run where the pods' addresses are reachable, or with a role that may get pods/proxy or create pods/portforward")

@@ -86,7 +86,8 @@ func (p preset) offers(pages []*scrape.Page) string {
 }
 
 // reading is one page as numbers, in a fixed order: begun, finished, bad,
-// progress, then every gauge's cumulative buckets and count. A page without a
+// progress, the tokens of prompts and how many prompts, the same of answers,
+// then every gauge's cumulative buckets and count. A page without a
 // series of the program, or with other buckets than the gates are bound to,
 // cannot be read.
 func (p preset) reading(page *scrape.Page, of match, gauges []gauge) ([]float64, error) {
@@ -95,7 +96,12 @@ func (p preset) reading(page *scrape.Page, of match, gauges []gauge) ([]float64,
 	}
 	started, finished, bad := p.count(page, of)
 	progress, _ := page.Sum(p.progress, of)
-	values := append(make([]float64, 0, 4+len(gauges)*32), started, finished, bad, progress)
+	values := append(make([]float64, 0, fixed+len(gauges)*32), started, finished, bad, progress)
+	for _, family := range []string{p.prompts, p.answers} {
+		tokens, _ := page.Sum(family+"_sum", of)
+		requests, _ := page.Sum(family+"_count", of)
+		values = append(values, tokens, requests)
+	}
 	for _, g := range gauges {
 		var err error
 		if values, err = g.cumulative(page, of, values); err != nil {
@@ -120,16 +126,22 @@ func (g gauge) cumulative(page *scrape.Page, of match, values []float64) ([]floa
 	return append(values, count), nil
 }
 
+// fixed is how many numbers of a reading come before the gauges'.
+const fixed = 8
+
 // increments is a window of one process, or of an arm.
 type increments struct {
 	started, finished, errors, progress uint64
+	promptTokens, prompts               uint64
+	answerTokens, answers               uint64
 	buckets                             [][]uint64 // by gauge: requests per bucket, the last above every edge
 }
 
 // split turns the growth of a reading into a window.
 func split(grown []float64, gauges []gauge) increments {
 	w := increments{started: whole(grown[0]), finished: whole(grown[1]), errors: whole(grown[2]), progress: whole(grown[3])}
-	grown = grown[4:]
+	w.promptTokens, w.prompts, w.answerTokens, w.answers = whole(grown[4]), whole(grown[5]), whole(grown[6]), whole(grown[7])
+	grown = grown[fixed:]
 	for _, g := range gauges {
 		if g.edges == nil {
 			w.buckets = append(w.buckets, []uint64{w.finished - min(w.errors, w.finished), w.errors})
@@ -159,6 +171,10 @@ func (w *increments) add(other increments) {
 	w.finished += other.finished
 	w.errors += other.errors
 	w.progress += other.progress
+	w.promptTokens += other.promptTokens
+	w.prompts += other.prompts
+	w.answerTokens += other.answerTokens
+	w.answers += other.answers
 	for i, row := range other.buckets {
 		if w.buckets[i] == nil {
 			w.buckets[i] = make([]uint64, len(row))

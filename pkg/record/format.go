@@ -43,6 +43,7 @@ type Line struct {
 	// understood when there is a Window.
 	Act         string            `json:"act,omitempty"`
 	Window      *Window           `json:"window,omitempty"`
+	Warnings    []string          `json:"warnings,omitempty"`
 	Standing    *Standing         `json:"standing,omitempty"`
 	Requests    []rollout.Request `json:"requests,omitempty"`
 	Journal     *rollout.Record   `json:"journal,omitempty"`

@@ -74,7 +74,7 @@ func (w *world) Look(context.Context) rollout.Sample {
 			w.stop()
 		}
 	}
-	sample := rollout.Sample{Stable: w.arm(w.bad[0], 60), Canary: w.arm(w.bad[1], max(int(w.goal), 0))}
+	sample := rollout.Sample{Stable: w.arm(w.bad[0], 100-max(int(w.goal), 0)), Canary: w.arm(w.bad[1], max(int(w.goal), 0))}
 	if w.canary != nil {
 		if why := w.canary(); why != "" {
 			sample.Canary = rollout.Arm{Blind: why, Ready: 2}
@@ -223,14 +223,14 @@ func TestOtherGatesOnTheSameWindows(t *testing.T) {
 	t.Parallel()
 	result, file := run(t, &world{r: rand.New(rand.NewPCG(2, 2)), bad: [2]float64{0.01, 0.25}})
 	if result.Outcome != rollout.FailedGate {
-		t.Fatal(result.Outcome)
+		t.Fatal(result.Outcome, result.Why)
 	}
 	if got := replay(t, file, "errors < 40%"); got.Exact || got.Ended != "" || got.Open == "" {
 		t.Errorf("a gate that would not have objected: %+v", got)
 	}
 	result, file = run(t, &world{r: rand.New(rand.NewPCG(3, 3)), bad: [2]float64{0.01, 0.03}})
 	if result.Outcome != rollout.Done {
-		t.Fatal(result.Outcome)
+		t.Fatal(result.Outcome, result.Why)
 	}
 	if got := replay(t, file, "errors < 0.1%"); got.Ended != rollout.FailedGate {
 		t.Errorf("a stricter gate: %q %s", got.Ended, got.Open)

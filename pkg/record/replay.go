@@ -249,7 +249,7 @@ func (p *player) observation(line Line) rollout.Observation {
 	}
 	if line.Window != nil {
 		p.out.Windows++
-		o.Sample = &rollout.Sample{Stable: line.Window.Stable.arm(), Canary: line.Window.Canary.arm()}
+		o.Sample = &rollout.Sample{Stable: line.Window.Stable.arm(), Canary: line.Window.Canary.arm(), Warnings: line.Warnings}
 	}
 	if !p.exact {
 		o = rollout.Observation{

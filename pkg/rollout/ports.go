@@ -83,6 +83,8 @@ type Reporter interface {
 // Sample is one look at both arms.
 type Sample struct {
 	Stable, Canary Arm
+	// Warnings say why the arms may not be comparable. They decide nothing.
+	Warnings []string
 	// Took is how long the look took.
 	Took time.Duration
 }

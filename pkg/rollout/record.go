@@ -120,6 +120,7 @@ type StepResult struct {
 	Requests      uint64        `json:"requests"`
 	Gates         []GateResult  `json:"gates,omitempty"`
 	Verdict       string        `json:"verdict,omitempty"`
+	Warnings      []string      `json:"warnings,omitempty"` // why the arms may not be comparable, as last seen
 	Took          time.Duration `json:"took"`
 }
 

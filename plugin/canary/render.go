@@ -21,12 +21,13 @@ const lookEvery = 5 * time.Second
 
 // reporter writes one line per event to stderr.
 type reporter struct {
-	out   io.Writer
-	now   func() time.Time
-	last  time.Time // of the last progress line
-	phase rollout.Phase
-	step  time.Time // the step whose gates were shown: when it was accepted
-	said  string    // last trouble, so that a long outage is one line
+	out    io.Writer
+	now    func() time.Time
+	last   time.Time // of the last progress line
+	phase  rollout.Phase
+	step   time.Time       // the step whose gates were shown: when it was accepted
+	warned map[string]bool // what was warned of, once a run
+	said   string          // last trouble, so that a long outage is one line
 }
 
 func newReporter(streams genericiooptions.IOStreams, now func() time.Time) *reporter {
@@ -104,6 +105,15 @@ func (r *reporter) Looked(s rollout.State, sample rollout.Sample) {
 		if arm.blind != "" {
 			r.trouble("blind", arm.name+": "+arm.blind)
 			return
+		}
+	}
+	for _, w := range sample.Warnings {
+		if what, _, _ := strings.Cut(w, " have "); !r.warned[what] {
+			if r.warned == nil {
+				r.warned = map[string]bool{}
+			}
+			r.warned[what] = true
+			r.line("warning", w)
 		}
 	}
 	now, baking := r.now(), s.Phase == rollout.Baking || s.Phase == rollout.Waiting
@@ -290,6 +300,11 @@ func printSteps(out io.Writer, rows []rollout.StepResult) {
 		}
 	}
 	writeTable(out, table)
+	for _, row := range rows {
+		for _, w := range row.Warnings {
+			fmt.Fprintf(out, "warning: at %d%%: %s\n", row.Asked, w)
+		}
+	}
 	if slices.ContainsFunc(rows, func(r rollout.StepResult) bool { return r.Verdict == "Pass" && len(r.Gates) > 0 }) {
 		fmt.Fprintln(out, "UNSEEN: a canary with a smaller part of bad requests than this could have passed too (in more than 10 % of runs)")
 	}
