@@ -7,6 +7,7 @@
 // how much (see scrape.Delta). Pages are parsed by package scrape, which the
 // picker uses too.
 //
-// preset.go knows the series of our own picker, llm-d's and the inference
-// extension's; reach.go finds a way to the pages.
+// presets.go knows whose series mean what; ledger.go says what of a page belongs
+// to a window; reach.go finds a way to the pages, or takes them from a
+// Prometheus. docs/evidence.md is for people.
 package evidence
