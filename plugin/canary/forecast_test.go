@@ -26,7 +26,9 @@ func TestWhatAForecastSays(t *testing.T) {
 		want     []string
 	}{
 		"edge, multiple, floor and times": {
-			2, []float64{1872, 464, 142}, "",
+			2,
+			[]float64{1872, 464, 142},
+			"",
 			[]string{"above 250ms, 1.67x stable's p95", "5%", "2m", "1872 (16m)", "464 (4m)", "142 (2m)"},
 		},
 		"what takes longer than the step's deadline is never seen": {
