@@ -16,6 +16,7 @@ import (
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 	"github.com/kubectl-infer/kubectl-infer/plugin/canary"
+	"github.com/kubectl-infer/kubectl-infer/plugin/create"
 	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
 	"github.com/kubectl-infer/kubectl-infer/plugin/install"
 	"github.com/kubectl-infer/kubectl-infer/plugin/sandbox"
@@ -68,9 +69,11 @@ If it dies, traffic stays at a share the last gate approved, or lower.`,
 	canaryCmd.GroupID = "rollout"
 	installCmd, uninstallCmd := install.New(flags, streams)
 	installCmd.GroupID, uninstallCmd.GroupID = "rollout", "rollout"
+	createCmd := create.New(flags, streams)
+	createCmd.GroupID = "rollout"
 	sandboxCmd := sandbox.New(streams)
 	sandboxCmd.GroupID = "local"
-	root.AddCommand(canaryCmd, installCmd, uninstallCmd, sandboxCmd, newVersion(streams))
+	root.AddCommand(canaryCmd, createCmd, installCmd, uninstallCmd, sandboxCmd, newVersion(streams))
 	refuseUnknown(root)
 	return root
 }

@@ -96,12 +96,12 @@ func TestARoleIsInstalledAndTakenAway(t *testing.T) {
 		code int
 		says string
 	}{
-		{"a dry run makes nothing", []string{"install", "--service-account", "ci", "--dry-run", "server"}, 0, "role/infer-httproute-granted made (server dry run)"},
-		{"printing makes nothing", []string{"install", "--service-account", "ci", "-o", "yaml"}, 0, "resourceNames:\n  - granted\n"},
-		{"a role is made again", []string{"install", "--user-name", ciUser}, 0, "configmap/infer-httproute-granted is there, left as it is"},
+		{"a dry run makes nothing", []string{"install", "--service-account", "ci", "--dry-run", "server"}, 0, "role.rbac.authorization.k8s.io/infer-httproute-granted serverside-applied (server dry run)"},
+		{"printing makes nothing", []string{"install", "--service-account", "ci", "--dry-run=client", "-o", "yaml"}, 0, "resourceNames:\n  - granted\n"},
+		{"a role is made again", []string{"install", "--user-name", ciUser}, 0, "configmap/infer-httproute-granted unchanged"},
 		{"nobody to give it to", []string{"install"}, 2, "hint: --service-account ci"},
-		{"it is taken away", []string{"uninstall"}, 0, "role/infer-httproute-granted deleted"},
-		{"and again", []string{"uninstall"}, 0, "role/infer-httproute-granted is not there"},
+		{"it is taken away", []string{"uninstall"}, 0, "role.rbac.authorization.k8s.io/infer-httproute-granted deleted"},
+		{"and again", []string{"uninstall"}, 0, "role.rbac.authorization.k8s.io/infer-httproute-granted is not there"},
 	}
 	for _, tt := range tests {
 		args := append([]string{tt.args[0], "rbac", "--for", "httproute/granted"}, tt.args[1:]...)

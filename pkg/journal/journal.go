@@ -23,13 +23,14 @@ import (
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
+	"github.com/kubectl-infer/kubectl-infer/pkg/scaffold"
 )
 
 // ManagedBy is the label by which journals are found, Manager its value and
 // the field manager of every write.
 const (
-	ManagedBy = "app.kubernetes.io/managed-by"
-	Manager   = "kubectl-infer"
+	ManagedBy = scaffold.ManagedBy
+	Manager   = scaffold.Manager
 )
 
 const (

@@ -2,7 +2,6 @@ package install
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -12,19 +11,15 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
-	"k8s.io/client-go/dynamic"
-	"sigs.k8s.io/yaml"
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/evidence"
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 	"github.com/kubectl-infer/kubectl-infer/pkg/journal"
 	"github.com/kubectl-infer/kubectl-infer/pkg/kube"
 	"github.com/kubectl-infer/kubectl-infer/pkg/target"
+	"github.com/kubectl-infer/kubectl-infer/plugin/apply"
 	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
 )
 
@@ -37,7 +32,7 @@ type rbac struct {
 	serviceAccount string
 	user, group    string
 	via            string
-	output, dryRun string
+	apply          apply.Options
 }
 
 func newRBAC(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOStreams) *cobra.Command {
@@ -55,7 +50,7 @@ roles. Repeating it is safe: a journal that is there is left as it is.`,
   kubectl infer install rbac --for httproute/chat --service-account ci
 
   # to read first, or to keep in Git
-  kubectl infer install rbac --for httproute/chat --service-account ci -o yaml`,
+  kubectl infer install rbac --for httproute/chat --service-account ci --dry-run=client -o yaml`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return r.install(cmd.Context()) },
 	}
@@ -65,8 +60,7 @@ roles. Repeating it is safe: a journal that is there is left as it is.`,
 	set.StringVar(&r.user, "user-name", "", "user that gets the role")
 	set.StringVar(&r.group, "group-name", "", "group that gets the role")
 	set.StringVar(&r.via, "metrics-via", string(evidence.Direct), "how the rollout reaches metrics: direct needs no right, pod-proxy, port-forward, or auto for both")
-	set.StringVarP(&r.output, "output", "o", "", "yaml or json: print the objects and write nothing")
-	set.StringVar(&r.dryRun, "dry-run", "none", "client: say what would be made; server: let the API server check it too")
+	r.apply.Add(set)
 	return cmd
 }
 
@@ -135,13 +129,8 @@ func (r *rbac) subject(namespace string) (rbacv1.Subject, error) {
 }
 
 func (r *rbac) install(ctx context.Context) error {
-	for flag, given := range map[string]struct {
-		value   string
-		allowed []string
-	}{"--output": {r.output, []string{"", "yaml", "json"}}, "--dry-run": {r.dryRun, []string{"none", "client", "server"}}} {
-		if !slices.Contains(given.allowed, given.value) {
-			return exit.With(exit.Usage, hint.Errorf("kubectl infer install rbac --help", "%s %q is not one of %q", flag, given.value, given.allowed))
-		}
+	if err := r.apply.Check(); err != nil {
+		return err
 	}
 	clients, err := kube.New(r.flags)
 	if err != nil {
@@ -154,79 +143,7 @@ func (r *rbac) install(ctx context.Context) error {
 	if q.subject, err = r.subject(clients.Namespace); err != nil {
 		return err
 	}
-	if r.output != "" {
-		return r.print(q)
-	}
-	for _, o := range q.objects() {
-		done, err := r.apply(ctx, clients.Dynamic, q.namespace, o)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintln(r.streams.Out, done)
-	}
-	return nil
-}
-
-// print writes the objects as documents.
-func (r *rbac) print(q request) error {
-	for i, o := range q.objects() {
-		text, err := json.MarshalIndent(o, "", "  ")
-		if err == nil && r.output == "yaml" {
-			text, err = yaml.JSONToYAML(text)
-		}
-		if err != nil {
-			return fmt.Errorf("encode role: %w", err)
-		}
-		if i > 0 && r.output == "yaml" {
-			fmt.Fprintln(r.streams.Out, "---")
-		}
-		fmt.Fprintln(r.streams.Out, strings.TrimRight(string(text), "\n"))
-	}
-	return nil
-}
-
-// resources are where the objects of a role live, by kind.
-func resources() map[string]schema.GroupVersionResource {
-	return map[string]schema.GroupVersionResource{
-		"ConfigMap":   {Version: "v1", Resource: "configmaps"},
-		"Lease":       {Group: "coordination.k8s.io", Version: "v1", Resource: "leases"},
-		"Role":        {Group: rbacv1.GroupName, Version: "v1", Resource: "roles"},
-		"RoleBinding": {Group: rbacv1.GroupName, Version: "v1", Resource: "rolebindings"},
-	}
-}
-
-// apply makes one object, and says what it did. Journal and lease are only
-// made, never changed: a rollout may be at work.
-func (r *rbac) apply(ctx context.Context, client dynamic.Interface, namespace string, o runtime.Object) (string, error) {
-	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
-	if err != nil {
-		return "", fmt.Errorf("encode role: %w", err)
-	}
-	object := &unstructured.Unstructured{Object: content}
-	kind := object.GetKind()
-	name := strings.ToLower(kind) + "/" + object.GetName()
-	if r.dryRun == "client" {
-		return name + " would be made (dry run)", nil
-	}
-	suffix := ""
-	var dry []string
-	if r.dryRun == "server" {
-		dry, suffix = []string{metav1.DryRunAll}, " (server dry run)"
-	}
-	resource := client.Resource(resources()[kind]).Namespace(namespace)
-	if kind == "ConfigMap" || kind == "Lease" {
-		_, err = resource.Create(ctx, object, metav1.CreateOptions{FieldManager: journal.Manager, DryRun: dry})
-		if apierrors.IsAlreadyExists(err) {
-			return name + " is there, left as it is" + suffix, nil
-		}
-	} else {
-		_, err = resource.Apply(ctx, object.GetName(), object, metav1.ApplyOptions{FieldManager: journal.Manager, Force: true, DryRun: dry})
-	}
-	if err != nil {
-		return "", hint.Wrap(fmt.Errorf("make %s in namespace %s: %w", name, namespace, err),
-			"ask somebody who may make roles, with the objects of: kubectl infer install rbac … -o yaml")
-	}
-	return name + " made" + suffix, nil
+	return r.apply.Run(ctx, clients.Dynamic, r.streams.Out, q.objects())
 }
 
 func (r *rbac) uninstall(ctx context.Context) error {
@@ -251,9 +168,10 @@ func (r *rbac) uninstall(ctx context.Context) error {
 	list := q.objects()
 	slices.Reverse(list)
 	for _, o := range list {
-		kind := o.GetObjectKind().GroupVersionKind().Kind
-		name := strings.ToLower(kind) + "/" + q.name()
-		err := clients.Dynamic.Resource(resources()[kind]).Namespace(q.namespace).Delete(ctx, q.name(), metav1.DeleteOptions{})
+		kind := o.GetObjectKind().GroupVersionKind().GroupKind()
+		name := strings.ToLower(kind.String()) + "/" + q.name()
+		at, _ := apply.Resource(kind)
+		err := clients.Dynamic.Resource(at).Namespace(q.namespace).Delete(ctx, q.name(), metav1.DeleteOptions{})
 		switch {
 		case apierrors.IsNotFound(err):
 			fmt.Fprintln(r.streams.Out, name, "is not there")

@@ -5,12 +5,13 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/evidence"
 	"github.com/kubectl-infer/kubectl-infer/pkg/journal"
 	"github.com/kubectl-infer/kubectl-infer/pkg/kube"
+	"github.com/kubectl-infer/kubectl-infer/pkg/scaffold"
 	"github.com/kubectl-infer/kubectl-infer/pkg/target"
+	"github.com/kubectl-infer/kubectl-infer/plugin/apply"
 )
 
 // request is what a role is for.
@@ -28,17 +29,17 @@ func (r request) name() string { return journal.Name(r.kind.Name, r.names[0]) }
 // objects are all that a rollout's user needs, in the order of creation. The
 // journal and the lease are there from the start, so that the role can do
 // without create, which no resourceName can bound.
-func (r request) objects() []runtime.Object {
-	meta := metav1.ObjectMeta{Name: r.name(), Namespace: r.namespace, Labels: map[string]string{journal.ManagedBy: journal.Manager}}
-	list := []runtime.Object{
-		&corev1.ConfigMap{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"}, ObjectMeta: meta},
-		&coordinationv1.Lease{TypeMeta: metav1.TypeMeta{APIVersion: "coordination.k8s.io/v1", Kind: "Lease"}, ObjectMeta: meta},
-		&rbacv1.Role{TypeMeta: metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "Role"}, ObjectMeta: meta, Rules: r.rules()},
-		&rbacv1.RoleBinding{
+func (r request) objects() []apply.Object {
+	meta := metav1.ObjectMeta{Name: r.name(), Namespace: r.namespace, Labels: scaffold.Labels("install-rbac")}
+	list := []apply.Object{
+		{Keep: true, Object: &corev1.ConfigMap{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"}, ObjectMeta: meta}},
+		{Keep: true, Object: &coordinationv1.Lease{TypeMeta: metav1.TypeMeta{APIVersion: "coordination.k8s.io/v1", Kind: "Lease"}, ObjectMeta: meta}},
+		{Object: &rbacv1.Role{TypeMeta: metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "Role"}, ObjectMeta: meta, Rules: r.rules()}},
+		{Object: &rbacv1.RoleBinding{
 			TypeMeta: metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "RoleBinding"}, ObjectMeta: meta,
 			RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: r.name()},
 			Subjects: []rbacv1.Subject{r.subject},
-		},
+		}},
 	}
 	return list
 }
