@@ -93,7 +93,7 @@ func (s *Scraper) due(former map[*picker.Live]*target) (targets map[*picker.Live
 		if t == nil {
 			t = &target{url: s.Source.url(e.Address, s.Source.Path), live: e.Live}
 			if s.Source.ModelsPath != "" {
-				t.models = "http://" + e.Address.String() + s.Source.ModelsPath
+				t.models = s.Source.models(e.Address)
 			}
 		}
 		targets[e.Live] = t
@@ -193,6 +193,16 @@ func (s Source) url(address netip.AddrPort, path string) string {
 		address = netip.AddrPortFrom(address.Addr(), uint16(s.Port))
 	}
 	return s.Scheme + "://" + address.String() + path
+}
+
+// models is where an endpoint lists what it answers to: at its own port, by the
+// scheme of its metrics page where that is at the same port.
+func (s Source) models(address netip.AddrPort) string {
+	scheme := "http"
+	if s.Port == 0 {
+		scheme = s.Scheme
+	}
+	return scheme + "://" + address.String() + s.ModelsPath
 }
 
 func (s Source) families() []string {

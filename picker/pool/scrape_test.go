@@ -171,11 +171,19 @@ func TestPageAddressIsTheEndpointsOwn(t *testing.T) {
 	t.Parallel()
 	own, other := vllm(), vllm()
 	other.Scheme, other.Port = "https", 9400
+	secure := vllm()
+	secure.Scheme, secure.ModelsPath, other.ModelsPath = "https", "/v1/models", "/v1/models"
 	v6 := netip.MustParseAddrPort("[2001:db8::1]:8000")
 	if got := own.url(v6, "/metrics"); got != "http://[2001:db8::1]:8000/metrics" {
 		t.Error(got)
 	}
 	if got := other.url(v6, "/metrics"); got != "https://[2001:db8::1]:9400/metrics" {
+		t.Error(got)
+	}
+	if got := other.models(v6); got != "http://[2001:db8::1]:8000/v1/models" {
+		t.Error(got)
+	}
+	if got := secure.models(v6); got != "https://[2001:db8::1]:8000/v1/models" {
 		t.Error(got)
 	}
 }

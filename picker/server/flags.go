@@ -188,7 +188,7 @@ func (o *options) target(r *raw) error {
 		}
 	}
 	if ways != 1 {
-		return hint.Errorf("endpoint-picker --pool-name NAME --pool-namespace NAMESPACE", "one of --pool-name, --endpoint-selector and --endpoints must be set, not %d of them", ways)
+		return hint.Errorf("endpoint-picker --pool-name NAME --pool-namespace NAMESPACE", "exactly one of --pool-name, --endpoint-selector and --endpoints must be set: %d are", ways)
 	}
 	for _, text := range r.endpoints {
 		address, err := netip.ParseAddrPort(text)

@@ -84,7 +84,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		"no endpoint to answer with":     {"--pool-name=p --max-endpoints=0", "--max-endpoints"},
 		"a deadline in the past":         {"--pool-name=p --decision-timeout=-1s", "--decision-timeout"},
 		"a pool that always sheds":       {"--pool-name=p --shed-queue-threshold=0", "--shed-queue-threshold"},
-		"a pool and a selector":          {"--pool-name=p --endpoint-selector=a=b --endpoint-target-ports=1", "not 2 of them"},
+		"a pool and a selector":          {"--pool-name=p --endpoint-selector=a=b --endpoint-target-ports=1", "2 are"},
 		"a selector without ports":       {"--endpoint-selector=a=b", "--endpoint-target-ports"},
 		"a selector that is none":        {"--endpoint-selector=a=b=c --endpoint-target-ports=1", "a=b=c"},
 		"ports without a selector":       {"--pool-name=p --endpoint-target-ports=1", "--endpoint-selector"},
