@@ -5,8 +5,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/netip"
+	"runtime"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -94,8 +94,8 @@ type Picker struct {
 	shedQueue, shedKVCache float64
 	shedBelow              int
 
-	slots   atomic.Uint32 // given out
-	scratch sync.Pool     // of *[]candidate
+	slots   atomic.Uint32    // given out
+	scratch chan []candidate // at rest between two picks
 }
 
 // New returns a Picker with an empty snapshot.
@@ -108,7 +108,7 @@ func New(o Options) *Picker {
 		exp:       o.Exp,
 
 		shedQueue: cmp.Or(o.ShedQueue, 5), shedKVCache: cmp.Or(o.ShedKVCache, 0.8), shedBelow: o.ShedBelow,
-		scratch: sync.Pool{New: func() any { return new([]candidate) }},
+		scratch: make(chan []candidate, 4*runtime.GOMAXPROCS(0)),
 	}
 	if p.staleness <= 0 {
 		p.staleness = 5 * time.Second
@@ -175,10 +175,8 @@ func (p *Picker) eligible(e *Endpoint, r *Request) bool {
 // that the client can understand.
 func (p *Picker) Pick(r *Request) Choice {
 	endpoints, now := p.snapshot.Load().Endpoints, p.clock.Now()
-	scratch := p.scratch.Get().(*[]candidate)
-	defer p.scratch.Put(scratch)
-	candidates, ok := p.gather((*scratch)[:0], endpoints, r, now)
-	*scratch = candidates
+	candidates, ok := p.gather(p.borrow(), endpoints, r, now)
+	defer p.giveBack(candidates)
 	switch {
 	case !ok:
 		return Choice{Reason: Late}
@@ -205,6 +203,23 @@ func (p *Picker) Pick(r *Request) Choice {
 		c.Reason = ByLoad
 	}
 	return c
+}
+
+// borrow returns room for candidates, and giveBack keeps it for the next pick.
+func (p *Picker) borrow() []candidate {
+	select {
+	case room := <-p.scratch:
+		return room[:0]
+	default:
+		return nil
+	}
+}
+
+func (p *Picker) giveBack(room []candidate) {
+	select {
+	case p.scratch <- room:
+	default:
+	}
 }
 
 // candidate is an endpoint to choose from.

@@ -143,7 +143,7 @@ func TestMemoryIsFixedAndWhatIsUsedStays(t *testing.T) {
 	}
 	before := entries()
 	hot := blocks("system")
-	for i := range 100_000 {
+	for i := range 20_000 {
 		x.Learn(x.prompt(fmt.Sprintf("%08d", i)), "m", i%8, epoch)
 		if i%50 == 0 {
 			x.Learn(x.prompt(hot), "m", 3, epoch)
