@@ -17,7 +17,7 @@ import (
 // the page.
 
 // corpusRounds are histories per program and trouble.
-const corpusRounds = 2
+const corpusRounds = 1
 
 // history is a process as it really was; a page is one way of writing it down.
 type history struct {

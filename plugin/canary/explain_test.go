@@ -3,6 +3,7 @@ package canary
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
 )
@@ -48,5 +49,17 @@ func TestAGateIsExplainedInWords(t *testing.T) {
 				t.Errorf("margin %v, want %v", got.Margin, tc.margin)
 			}
 		})
+	}
+}
+
+func TestAWarningWhoseFiguresChangeIsSaidOnce(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	r := &reporter{out: &out, now: time.Now}
+	for _, w := range []string{"each runs 26 requests, stable's 4.5", "each runs 27 requests, stable's 4", "prompts have 2 tokens"} {
+		r.Looked(rollout.State{Watch: rollout.WatchState{Judge: rollout.Gates{}}}, rollout.Sample{Warnings: []string{w}})
+	}
+	if n := strings.Count(out.String(), "warning"); n != 2 {
+		t.Errorf("%d warnings, want 2:\n%s", n, out.String())
 	}
 }

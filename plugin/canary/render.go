@@ -99,6 +99,16 @@ func (r *reporter) Transition(record rollout.Record, why string) {
 
 func since(from, to time.Time) string { return to.Sub(from).Round(time.Millisecond).String() }
 
+// unnumbered is what a warning says whatever its figures are by now.
+func unnumbered(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' || r == '.' {
+			return -1
+		}
+		return r
+	}, text)
+}
+
 // Looked implements rollout.Reporter.
 func (r *reporter) Looked(s rollout.State, sample rollout.Sample) {
 	for _, arm := range []struct{ name, blind string }{{"canary", sample.Canary.Blind}, {"stable", sample.Stable.Blind}} {
@@ -108,7 +118,7 @@ func (r *reporter) Looked(s rollout.State, sample rollout.Sample) {
 		}
 	}
 	for _, w := range sample.Warnings {
-		if what, _, _ := strings.Cut(w, " have "); !r.warned[what] {
+		if what := unnumbered(w); !r.warned[what] {
 			if r.warned == nil {
 				r.warned = map[string]bool{}
 			}
