@@ -119,6 +119,9 @@ func TestWhatEndsARun(t *testing.T) {
 					if w.looks == 6 {
 						w.stamp = "another"
 					}
+					if w.looks > 7 {
+						w.t.Error("the foreign stamp was not noticed at the next look")
+					}
 				}
 			},
 			outcome: rollout.TakenOver, share: 25,
