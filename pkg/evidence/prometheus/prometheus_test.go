@@ -61,7 +61,8 @@ func TestANativeHistogramIsReadAtEdgesThatEveryBucketKeeps(t *testing.T) {
 	}{
 		"schema 3 has every second edge": {
 			`[0,"0.5","0.5452538663326288","4"],[0,"0.9170040432046712","1","3"],[0,"1","1.0905077326652577","3"]`,
-			map[float64]float64{0.5: 0, 1: 7, 2: 10}, 1.0442737824274138,
+			map[float64]float64{0.5: 0, 1: 7, 2: 10},
+			1.0442737824274138,
 		},
 		"schema 0 has the powers of two": {
 			`[0,"0.5","1","6"],[0,"1","2","4"]`, map[float64]float64{0.5: 0, 1: 6, 2: 10}, 1.4142135623730951,
