@@ -36,15 +36,15 @@ func Kinds() []Kind {
 	}, {
 		Name: "inferencemodel", Aliases: []string{"inferencemodels", "inferencemodel.inference.networking.x-k8s.io", "inferencemodels.inference.networking.x-k8s.io"},
 		Resource: kube.InferenceModels(), Sparse: true,
-		layout:   func(sel Selection) layout { return &models{modelShape: inferenceModelShape(), selection: sel} },
+		layout: func(sel Selection) layout { return &models{modelShape: inferenceModelShape(), selection: sel} },
 	}, {
 		Name: "inferencemodelrewrite", Aliases: []string{"inferencemodelrewrites", "inferencemodelrewrite.inference.networking.x-k8s.io", "inferencemodelrewrites.inference.networking.x-k8s.io"},
 		Resource: kube.ModelRewrites(), Sparse: true,
-		layout:   rewriteLayout,
+		layout: rewriteLayout,
 	}, {
 		Name: "inferencemodelrewrite.llm-d.ai", Aliases: []string{"inferencemodelrewrites.llm-d.ai"},
 		Resource: kube.LLMDModelRewrites(), Sparse: true,
-		layout:   rewriteLayout,
+		layout: rewriteLayout,
 	}}
 }
 
