@@ -20,6 +20,7 @@ import (
 	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
 	"github.com/kubectl-infer/kubectl-infer/plugin/install"
 	"github.com/kubectl-infer/kubectl-infer/plugin/sandbox"
+	"github.com/kubectl-infer/kubectl-infer/plugin/verify"
 )
 
 // Main runs the command line in args (args[0] is the program) and returns the
@@ -71,9 +72,11 @@ If it dies, traffic stays at a share the last gate approved, or lower.`,
 	installCmd.GroupID, uninstallCmd.GroupID = "rollout", "rollout"
 	createCmd := create.New(flags, streams)
 	createCmd.GroupID = "rollout"
+	verifyCmd := verify.New(flags, streams)
+	verifyCmd.GroupID = "rollout"
 	sandboxCmd := sandbox.New(streams)
 	sandboxCmd.GroupID = "local"
-	root.AddCommand(canaryCmd, createCmd, installCmd, uninstallCmd, sandboxCmd, newVersion(streams))
+	root.AddCommand(canaryCmd, createCmd, installCmd, uninstallCmd, verifyCmd, sandboxCmd, newVersion(streams))
 	refuseUnknown(root)
 	return root
 }

@@ -37,8 +37,7 @@ type Arms struct {
 	reach   *reacher
 	preset  preset
 	gauges  []gauge
-	stable  arm
-	canary  arm
+	sides   []*arm // stable, canary; any number for a Tally
 	note    string
 }
 
@@ -55,25 +54,31 @@ type arm struct {
 // New prepares to look at two arms: two pools, or two target models of one
 // pool. Bind must be called before Look, and Close at the end.
 func New(clients *kube.Clients, stable, canary Pool, options Options) *Arms {
+	return newArms(clients, []Pool{stable, canary}, options)
+}
+
+func newArms(clients *kube.Clients, pools []Pool, options Options) *Arms {
 	if options.Via == "" {
 		options.Via = Auto
 	}
-	return &Arms{
-		clients: clients, options: options, reach: newReacher(clients, options.Via, options.Prometheus),
-		stable: arm{pool: stable}, canary: arm{pool: canary},
+	a := &Arms{clients: clients, options: options, reach: newReacher(clients, options.Via, options.Prometheus)}
+	for _, pool := range pools {
+		a.sides = append(a.sides, &arm{pool: pool})
 	}
+	return a
 }
+
+func (a *Arms) stable() *arm { return a.sides[0] }
+func (a *Arms) canary() *arm { return a.sides[1] }
 
 // Close drops connections and tunnels.
 func (a *Arms) Close() { a.reach.close() }
-
-func (a *Arms) sides() []*arm { return []*arm{&a.stable, &a.canary} }
 
 // Bind finds the series that gates are read from, and their buckets (Edges). It
 // reads every page once, which also proves that the metrics can be reached from
 // here, and settles by which way.
 func (a *Arms) Bind(ctx context.Context, exprs []gate.Expr) error {
-	for _, side := range a.sides() {
+	for _, side := range a.sides {
 		if err := side.pods.list(ctx, a.clients, side.pool); err != nil {
 			return err
 		}
@@ -81,11 +86,16 @@ func (a *Arms) Bind(ctx context.Context, exprs []gate.Expr) error {
 	if err := a.find(ctx); err != nil {
 		return err
 	}
-	pages := append(append([]*scrape.Page(nil), a.stable.pages...), a.canary.pages...)
-	for _, side := range a.sides() {
-		side.pool.Backend = a.preset.backendOf(side.pool, a.options.Backends, pages)
+	var pages []*scrape.Page
+	for _, side := range a.sides {
+		pages = append(pages, side.pages...)
 	}
-	if err := a.preset.separable(a.stable.pool, a.canary.pool, pages); err != nil {
+	var pools []Pool
+	for _, side := range a.sides {
+		side.pool.Backend = a.preset.backendOf(side.pool, a.options.Backends, pages)
+		pools = append(pools, side.pool)
+	}
+	if err := a.preset.separable(pools, pages); err != nil {
 		return err
 	}
 	a.gauges = nil
@@ -96,7 +106,7 @@ func (a *Arms) Bind(ctx context.Context, exprs []gate.Expr) error {
 		}
 		a.gauges = append(a.gauges, g)
 	}
-	for _, side := range a.sides() {
+	for _, side := range a.sides {
 		side.of = a.preset.of(side.pool)
 		side.ledger.list(ids(a.endpoints(side)))
 	}
@@ -169,12 +179,12 @@ func (a *Arms) Edges() [][]float64 {
 }
 
 // Ready counts the ready endpoints of both arms as last listed.
-func (a *Arms) Ready() (stable, canary int) { return a.stable.pods.ready(), a.canary.pods.ready() }
+func (a *Arms) Ready() (stable, canary int) { return a.stable().pods.ready(), a.canary().pods.ready() }
 
 // Moved tells that weights were moved: counts of a process that was not read
 // since belong to no window.
 func (a *Arms) Moved() {
-	for _, side := range a.sides() {
+	for _, side := range a.sides {
 		side.ledger.moved()
 		side.given = traffic{}
 	}
@@ -185,16 +195,17 @@ func (a *Arms) Look(ctx context.Context) rollout.Sample {
 	began := time.Now()
 	var listed [2]error
 	var all []endpoint
-	for i, side := range a.sides() {
+	for i, side := range a.sides {
 		if listed[i] = side.pods.list(ctx, a.clients, side.pool); listed[i] == nil {
 			side.ledger.list(ids(a.endpoints(side)))
 		}
 		all = append(all, a.endpoints(side)...)
 	}
 	pages := a.reach.read(ctx, all)
-	sample := rollout.Sample{Stable: a.arm(&a.stable, pages, listed[0]), Canary: a.arm(&a.canary, pages, listed[1])}
-	if a.stable.pool.Model == "" { // two models of one pool share its endpoints
-		sample.Warnings = incomparable(a.stable.given, a.canary.given)
+	stable, canary := a.stable(), a.canary()
+	sample := rollout.Sample{Stable: a.arm(stable, pages, listed[0]), Canary: a.arm(canary, pages, listed[1])}
+	if stable.pool.Model == "" { // two models of one pool share its endpoints
+		sample.Warnings = incomparable(stable.given, canary.given)
 	}
 	sample.Took = time.Since(began)
 	return sample

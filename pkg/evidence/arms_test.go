@@ -294,8 +294,8 @@ func TestTheWayIsTheFirstThatReachesEveryPicker(t *testing.T) {
 	a := New(clients, Pool{Name: "stable"}, Pool{Name: "canary"}, Options{})
 	a.preset.at = atPickers
 	t.Cleanup(a.Close)
-	a.stable.pods.pickers = []corev1.Pod{unreachable("stable-picker")}
-	a.canary.pods.pickers = []corev1.Pod{unreachable("canary-picker")}
+	a.stable().pods.pickers = []corev1.Pod{unreachable("stable-picker")}
+	a.canary().pods.pickers = []corev1.Pod{unreachable("canary-picker")}
 	pages, err := a.settle(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -322,7 +322,7 @@ func TestNoWayNamesEveryWay(t *testing.T) {
 	a := New(clients, Pool{Name: "stable"}, Pool{Name: "canary"}, Options{})
 	a.preset.at = atPickers
 	t.Cleanup(a.Close)
-	a.stable.pods.pickers, a.canary.pods.pickers = []corev1.Pod{*pod}, []corev1.Pod{*pod}
+	a.stable().pods.pickers, a.canary().pods.pickers = []corev1.Pod{*pod}, []corev1.Pod{*pod}
 	_, err = a.settle(t.Context())
 	if err == nil {
 		t.Fatal("no error")

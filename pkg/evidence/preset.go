@@ -52,6 +52,9 @@ type preset struct {
 	families []string
 	// counted must be on the pages for a gate on errors; "" asks for nothing.
 	counted string
+	// astray counts answers that came from another endpoint than the one picked;
+	// "" if nothing does.
+	astray string
 	// unseen says which errors these pages cannot show; "" when they show all
 	// that reach the gateway's clients.
 	unseen string
@@ -99,7 +102,7 @@ func families() []string {
 	list := []string{bornFamily}
 	for _, p := range presets() {
 		list = append(append(append(list, p.marks...), p.families...), p.running...)
-		list = append(list, p.progress, p.prompts, p.answers)
+		list = append(list, p.progress, p.prompts, p.answers, p.astray)
 		for _, h := range p.histograms {
 			list = append(list, h.family, h.instead)
 		}
@@ -152,22 +155,28 @@ func (p preset) of(pool Pool) match {
 }
 
 // separable refuses a preset whose series cannot tell the arms apart.
-func (p preset) separable(stable, canary Pool, pages []*scrape.Page) error {
+func (p preset) separable(pools []Pool, pages []*scrape.Page) error {
 	if p.backend != "" {
-		return p.nameBackends(stable, canary, pages)
+		return p.nameBackends(pools, pages)
 	}
-	if stable.Model == "" && canary.Model == "" {
+	var models []string
+	for _, pool := range pools {
+		if pool.Model != "" {
+			models = append(models, pool.Model)
+		}
+	}
+	if len(models) == 0 {
 		return nil
 	}
 	if p.model == "" {
 		return hint.Errorf("gate on the metrics of the endpoint picker: --metrics picker",
-			"%s does not say which target model a request was for, so %s and %s look alike", p.title, stable.Model, canary.Model)
+			"%s does not say which target model a request was for, so %s look alike", p.title, strings.Join(models, " and "))
 	}
 	if p.at != atServers {
 		return nil // a picker names a target once it had a request
 	}
 	found := p.values(pages, p.model)
-	for _, model := range []string{stable.Model, canary.Model} {
+	for _, model := range models {
 		if !slices.Contains(found, model) {
 			return hint.Errorf("gate on the metrics of the endpoint picker: --metrics picker",
 				"%s counts under %s %s only, so %s cannot be told apart", p.title, p.model, strings.Join(found, ", "), model)
@@ -199,14 +208,18 @@ func (p preset) backendOf(pool Pool, given map[string]string, pages []*scrape.Pa
 }
 
 // nameBackends checks that the pages speak of both arms' backends.
-func (p preset) nameBackends(stable, canary Pool, pages []*scrape.Page) error {
+func (p preset) nameBackends(pools []Pool, pages []*scrape.Page) error {
 	found := p.values(pages, p.backend)
-	for _, pool := range []Pool{stable, canary} {
+	var names []string
+	for _, pool := range pools {
+		names = append(names, pool.Name+"=NAME")
+	}
+	for _, pool := range pools {
 		if !slices.Contains(found, pool.Backend) {
 			if pool.Backend == "" {
 				pool.Backend = "that is clearly " + pool.Namespace + "/" + pool.Name
 			}
-			return hint.Errorf("--backend-names "+stable.Name+"=NAME,"+canary.Name+"=NAME, of: "+strings.Join(found, ", "),
+			return hint.Errorf("--backend-names "+strings.Join(names, ",")+", of: "+strings.Join(found, ", "),
 				"%s: there is no %s %s", p.title, p.backend, pool.Backend)
 		}
 	}

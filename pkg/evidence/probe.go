@@ -33,16 +33,16 @@ const (
 func (a *Arms) Probe(ctx context.Context) (tokens int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, probeLimit)
 	defer cancel()
-	names := []string{a.canary.pool.Model}
+	names := []string{a.canary().pool.Model}
 	if names[0] == "" {
 		if names, err = a.names(ctx); err != nil {
 			return 0, err
 		}
 	}
 	var wg sync.WaitGroup
-	errs := make([]error, len(a.canary.pods.servers))
-	for i := range a.canary.pods.servers {
-		pod := &a.canary.pods.servers[i]
+	errs := make([]error, len(a.canary().pods.servers))
+	for i := range a.canary().pods.servers {
+		pod := &a.canary().pods.servers[i]
 		if !ready(pod) {
 			continue
 		}
@@ -66,8 +66,8 @@ func (a *Arms) Probe(ctx context.Context) (tokens int, err error) {
 // names are what any ready pod of stable lists.
 func (a *Arms) names(ctx context.Context) ([]string, error) {
 	var names []string
-	for i := range a.stable.pods.servers {
-		pod := &a.stable.pods.servers[i]
+	for i := range a.stable().pods.servers {
+		pod := &a.stable().pods.servers[i]
 		if !ready(pod) {
 			continue
 		}
@@ -101,7 +101,7 @@ func (a *Arms) token(ctx context.Context, pod *corev1.Pod, name string) error {
 
 // ask sends one request to a model server.
 func (a *Arms) ask(ctx context.Context, pod *corev1.Pod, method, path string, body []byte, into any) error {
-	client, base, err := a.reach.base(ctx, endpoint{pod: pod, port: a.canary.pool.port()})
+	client, base, err := a.reach.base(ctx, endpoint{pod: pod, port: a.canary().pool.port()})
 	if err != nil {
 		return err
 	}

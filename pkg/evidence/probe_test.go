@@ -77,7 +77,7 @@ func TestEveryCanaryPodIsAskedForEveryModelOfStable(t *testing.T) {
 			}
 			a := New(&kube.Clients{}, Pool{Ports: []int32{port}}, Pool{Ports: []int32{port}, Model: tt.model}, Options{Via: Direct})
 			defer a.Close()
-			a.stable.pods.servers, a.canary.pods.servers = []corev1.Pod{pod}, []corev1.Pod{pod}
+			a.stable().pods.servers, a.canary().pods.servers = []corev1.Pod{pod}, []corev1.Pod{pod}
 			tokens, err := a.Probe(t.Context())
 			if tokens != tt.tokens || (err != nil) != (tt.err != "") {
 				t.Fatalf("%d tokens, error %v", tokens, err)

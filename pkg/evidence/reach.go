@@ -141,7 +141,11 @@ func (a *Arms) Interval(ctx context.Context) (time.Duration, error) {
 	if a.reach.server == nil {
 		return 0, nil
 	}
-	return a.reach.server.Interval(ctx, podsOf(append(a.endpoints(&a.stable), a.endpoints(&a.canary)...)))
+	var all []endpoint
+	for _, side := range a.sides {
+		all = append(all, a.endpoints(side)...)
+	}
+	return a.reach.server.Interval(ctx, podsOf(all))
 }
 
 // fetch gets one page.
@@ -218,7 +222,7 @@ func (a *Arms) settle(ctx context.Context) ([]*scrape.Page, error) {
 // arm of which no page can be read is an error.
 func (a *Arms) pages(ctx context.Context) (pages []*scrape.Page, all bool, err error) {
 	all = true
-	for _, side := range a.sides() {
+	for _, side := range a.sides {
 		side.pages = nil
 		endpoints := a.endpoints(side)
 		if len(endpoints) == 0 {

@@ -22,6 +22,11 @@ func HTTPRoutes() schema.GroupVersionResource {
 	return schema.GroupVersionResource{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "httproutes"}
 }
 
+// Gateways is the resource gateway.networking.k8s.io/v1 gateways.
+func Gateways() schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "gateways"}
+}
+
 // InferencePools is the resource inference.networking.k8s.io/v1 inferencepools.
 func InferencePools() schema.GroupVersionResource {
 	return schema.GroupVersionResource{Group: "inference.networking.k8s.io", Version: "v1", Resource: "inferencepools"}

@@ -15,6 +15,7 @@ import (
 	"github.com/kubectl-infer/kubectl-infer/pkg/kube"
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
 	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
+	"github.com/kubectl-infer/kubectl-infer/plugin/option"
 )
 
 // back is what the verbs that restore a baseline have in common.
@@ -44,7 +45,7 @@ func (b *back) open(ctx context.Context, args []string) (rollout.Record, error) 
 	if b.object, err = parseObject(args); err != nil {
 		return rollout.Record{}, err
 	}
-	if err := checkChoice("--output", b.output, "", "json"); err != nil {
+	if err := option.Choice("--output", b.output, "", "json"); err != nil {
 		return rollout.Record{}, err
 	}
 	if err := b.lock.check(); err != nil {

@@ -6,6 +6,7 @@ package canary
 
 import (
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
+	"github.com/kubectl-infer/kubectl-infer/plugin/option"
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
@@ -21,7 +22,7 @@ func New(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOStream
   kubectl infer canary status httproute/chat
   kubectl infer canary abort httproute/chat`,
 	}
-	cmd.PersistentFlags().AddFlagSet(kubeFlags(flags))
+	cmd.PersistentFlags().AddFlagSet(option.Kube(flags))
 	cmd.AddCommand(newRun(flags, streams), newStatus(flags, streams), newAbort(flags, streams),
 		newAsk(flags, streams, rollout.WishPause, "Watch on, but raise no further until resumed"),
 		newAsk(flags, streams, rollout.WishResume, "Let a paused rollout go on"),

@@ -15,6 +15,7 @@ import (
 	"github.com/kubectl-infer/kubectl-infer/pkg/gate"
 	"github.com/kubectl-infer/kubectl-infer/pkg/journal"
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
+	"github.com/kubectl-infer/kubectl-infer/plugin/option"
 )
 
 func newExplain(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOStreams) *cobra.Command {
@@ -35,7 +36,7 @@ a limit, and which regression a step that passed could have missed.`,
 			if err != nil {
 				return err
 			}
-			if err := checkChoice("--output", output, "", "json"); err != nil {
+			if err := option.Choice("--output", output, "", "json"); err != nil {
 				return err
 			}
 			return explain(cmd.Context(), flags, streams, object, output)

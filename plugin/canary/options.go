@@ -17,14 +17,8 @@ import (
 	"github.com/kubectl-infer/kubectl-infer/pkg/kube"
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
 	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
+	"github.com/kubectl-infer/kubectl-infer/plugin/option"
 )
-
-// kubeFlags are kubectl's connection flags, as a set that help can show once.
-func kubeFlags(flags *genericclioptions.ConfigFlags) *pflag.FlagSet {
-	set := pflag.NewFlagSet("kube", pflag.ContinueOnError)
-	flags.AddFlags(set)
-	return set
-}
 
 // planFlags are the flags that make a plan.
 type planFlags struct {
@@ -33,7 +27,7 @@ type planFlags struct {
 	file  string
 	from  *planFile      // what was read of it
 	own   *pflag.FlagSet // those of the plan: each is a field of a plan file too
-	metricsFlags
+	option.Metrics
 }
 
 func (f *planFlags) add(cmd *cobra.Command) {
@@ -61,7 +55,7 @@ func (f *planFlags) add(cmd *cobra.Command) {
 	set.StringVar(&p.Rule, "rule", "", "name or index of the route's rule, when several hold both pools")
 	set.BoolVar(&p.AddBackend, "add-backend", false, "insert the canary at weight 0 when the rule does not list it")
 	cmd.Flags().AddFlagSet(set)
-	f.metricsFlags.add(cmd.Flags())
+	f.Metrics.Add(cmd.Flags())
 	cmd.Flags().StringVarP(&f.file, "file", "f", "", "a plan file with these settings (see canary plan --schema), or - for stdin")
 }
 
@@ -94,7 +88,7 @@ func (f *planFlags) targets(args []string, in io.Reader) ([]object, error) {
 
 // complete makes the plan of what was typed.
 func (f *planFlags) complete(list []object, namespace string) (rollout.Plan, error) {
-	if err := f.metricsFlags.check(); err != nil {
+	if err := f.Metrics.Check(); err != nil {
 		return rollout.Plan{}, err
 	}
 	steps, approve, err := rollout.ParseSteps(f.steps)

@@ -13,6 +13,7 @@ import (
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
 	"github.com/kubectl-infer/kubectl-infer/pkg/target"
 	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
+	"github.com/kubectl-infer/kubectl-infer/plugin/option"
 )
 
 func newPlan(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOStreams) *cobra.Command {
@@ -45,7 +46,7 @@ func (o *runOptions) plan(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := checkChoice("--gitops", o.gitops, "", "suspended", "ignored"); err != nil {
+	if err := option.Choice("--gitops", o.gitops, "", "suspended", "ignored"); err != nil {
 		return err
 	}
 	clients, err := connect(o.flags)

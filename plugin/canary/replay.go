@@ -16,6 +16,7 @@ import (
 	"github.com/kubectl-infer/kubectl-infer/pkg/record"
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
 	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
+	"github.com/kubectl-infer/kubectl-infer/plugin/option"
 )
 
 // recording is the file of --record; the zero value records nothing.
@@ -87,7 +88,7 @@ Exit codes: 0 replayed, 1 the record differs or cannot be read, 2 usage.`,
 			if len(args) != 1 {
 				return exit.With(exit.Usage, hint.Errorf("kubectl infer canary replay FILE", "name one recorded file, got %d arguments", len(args)))
 			}
-			if err := checkChoice("--output", output, "", "json"); err != nil {
+			if err := option.Choice("--output", output, "", "json"); err != nil {
 				return err
 			}
 			for _, text := range gates {

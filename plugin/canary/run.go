@@ -17,6 +17,7 @@ import (
 	"github.com/kubectl-infer/kubectl-infer/pkg/kube"
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
 	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
+	"github.com/kubectl-infer/kubectl-infer/plugin/option"
 )
 
 type runOptions struct {
@@ -89,10 +90,10 @@ func (o *runOptions) run(ctx context.Context, args []string) error {
 		return err
 	}
 	object := list[0] // its journal, its lease
-	if err := checkChoice("--on-interrupt", o.onInterrupt, "hold", "rollback"); err != nil {
+	if err := option.Choice("--on-interrupt", o.onInterrupt, "hold", "rollback"); err != nil {
 		return err
 	}
-	if err := checkChoice("--output", o.output, "", "json"); err != nil {
+	if err := option.Choice("--output", o.output, "", "json"); err != nil {
 		return err
 	}
 	clients, err := connect(o.flags)
@@ -106,13 +107,13 @@ func (o *runOptions) run(ctx context.Context, args []string) error {
 	if err := o.lock.check(); err != nil {
 		return err
 	}
-	if err := checkChoice("--gitops", o.gitops, "", "suspended", "ignored"); err != nil {
+	if err := option.Choice("--gitops", o.gitops, "", "suspended", "ignored"); err != nil {
 		return err
 	}
-	if err := checkChoice("--probe", o.probe, "auto", "pod", "none"); err != nil {
+	if err := option.Choice("--probe", o.probe, "auto", "pod", "none"); err != nil {
 		return err
 	}
-	if err := checkChoice("--on-drift", o.onDrift, "hold", "reassert"); err != nil {
+	if err := option.Choice("--on-drift", o.onDrift, "hold", "reassert"); err != nil {
 		return err
 	}
 	report := newReporter(o.streams, time.Now)
@@ -170,7 +171,7 @@ func (o *runOptions) begin(ctx context.Context, clients *kube.Clients, object ob
 
 // prepare is the preflight, with the question whose route this is.
 func (o *runOptions) prepare(ctx context.Context, clients *kube.Clients, object object, plan rollout.Plan) (prepared, error) {
-	p, err := prepare(ctx, clients, object, plan, o.options())
+	p, err := prepare(ctx, clients, object, plan, o.Options())
 	if err != nil || p.done || p.resumed {
 		return p, err
 	}
@@ -355,13 +356,4 @@ func refusal(err error) exit.Code {
 		return exit.PreflightRefused
 	}
 	return exit.Failure
-}
-
-func checkChoice(flag, value string, allowed ...string) error {
-	for _, a := range allowed {
-		if value == a {
-			return nil
-		}
-	}
-	return exit.With(exit.Usage, hint.Errorf(fmt.Sprintf("%s=%s", flag, allowed[len(allowed)-1]), "%s %q is not one of %q", flag, value, allowed))
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/kubectl-infer/kubectl-infer/pkg/kube"
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
 	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
+	"github.com/kubectl-infer/kubectl-infer/plugin/option"
 )
 
 // watchEvery is the time between two looks of status --watch.
@@ -72,7 +73,7 @@ func (o *statusOptions) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := checkChoice("--output", o.output, "", "json"); err != nil {
+	if err := option.Choice("--output", o.output, "", "json"); err != nil {
 		return err
 	}
 	clients, err := connect(o.flags)

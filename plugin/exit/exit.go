@@ -24,6 +24,7 @@ const (
 	RollbackIncomplete Code = 15 // act now
 	PreflightRefused   Code = 16
 	Waiting            Code = 17 // for a person to approve a step
+	CheckFailed        Code = 18 // what verify or doctor looked at is not as asked
 	Returned           Code = 19 // back at the baseline by request
 )
 

@@ -33,7 +33,7 @@ func TestTheTableInTheDocsIsTheCode(t *testing.T) {
 	for name, code := range map[string]exit.Code{
 		"OK": exit.OK, "Failure": exit.Failure, "Usage": exit.Usage, "RolledBack": exit.RolledBack, "Held": exit.Held,
 		"Interrupted": exit.Interrupted, "Drift": exit.Drift, "LockHeld": exit.LockHeld,
-		"RollbackIncomplete": exit.RollbackIncomplete, "PreflightRefused": exit.PreflightRefused, "Waiting": exit.Waiting, "Returned": exit.Returned,
+		"RollbackIncomplete": exit.RollbackIncomplete, "PreflightRefused": exit.PreflightRefused, "Waiting": exit.Waiting, "CheckFailed": exit.CheckFailed, "Returned": exit.Returned,
 	} {
 		if row := fmt.Sprintf("| %d | %s |", code, name); !strings.Contains(string(doc), row) {
 			t.Errorf("docs/exit-codes.md lacks the row %q", row)

@@ -5,9 +5,10 @@ package install
 
 import (
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
+
+	"github.com/kubectl-infer/kubectl-infer/plugin/option"
 )
 
 // New are the two command groups, install and uninstall.
@@ -17,21 +18,14 @@ func New(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOStream
 		Short:   "Put into the cluster what a rollout needs",
 		Example: "  kubectl infer install rbac --for httproute/chat --service-account ci",
 	}
-	install.PersistentFlags().AddFlagSet(kubeFlags(flags))
+	install.PersistentFlags().AddFlagSet(option.Kube(flags))
 	install.AddCommand(newRBAC(flags, streams))
 	uninstall = &cobra.Command{
 		Use:     "uninstall",
 		Short:   "Take away what install put there",
 		Example: "  kubectl infer uninstall rbac --for httproute/chat",
 	}
-	uninstall.PersistentFlags().AddFlagSet(kubeFlags(flags))
+	uninstall.PersistentFlags().AddFlagSet(option.Kube(flags))
 	uninstall.AddCommand(newRemoveRBAC(flags, streams))
 	return install, uninstall
-}
-
-// kubeFlags are kubectl's connection flags, as a set that help can show once.
-func kubeFlags(flags *genericclioptions.ConfigFlags) *pflag.FlagSet {
-	set := pflag.NewFlagSet("kube", pflag.ContinueOnError)
-	flags.AddFlags(set)
-	return set
 }

@@ -1,0 +1,29 @@
+// Package option has the flags that several verb groups share.
+package option
+
+import (
+	"fmt"
+
+	"github.com/spf13/pflag"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+
+	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
+	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
+)
+
+// Kube are kubectl's connection flags, as a set that help can show once.
+func Kube(flags *genericclioptions.ConfigFlags) *pflag.FlagSet {
+	set := pflag.NewFlagSet("kube", pflag.ContinueOnError)
+	flags.AddFlags(set)
+	return set
+}
+
+// Choice refuses a value that is none of those allowed.
+func Choice(flag, value string, allowed ...string) error {
+	for _, a := range allowed {
+		if value == a {
+			return nil
+		}
+	}
+	return exit.With(exit.Usage, hint.Errorf(fmt.Sprintf("%s=%s", flag, allowed[len(allowed)-1]), "%s %q is not one of %q", flag, value, allowed))
+}
