@@ -85,12 +85,13 @@ func (c *cluster) createPicker(ctx context.Context, m translate.MissingPicker) e
 	return err
 }
 
+// pickerRole has the rights of the shipped one, manifests/endpoint-picker.
 func pickerRole(about metav1.ObjectMeta) *rbacv1.Role {
-	read := []string{"get", "list", "watch"}
+	read := []string{"list", "watch"}
 	return &rbacv1.Role{ObjectMeta: about, Rules: []rbacv1.PolicyRule{
 		{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: read},
 		{
-			APIGroups: []string{infv1.GroupName, translate.OldPoolGroup}, Verbs: read,
+			APIGroups: []string{infv1.GroupName, translate.OldPoolGroup, "llm-d.ai"}, Verbs: read,
 			Resources: []string{"inferencepools", "inferencemodels", "inferenceobjectives", "inferencemodelrewrites"},
 		},
 	}}
