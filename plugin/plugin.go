@@ -19,6 +19,7 @@ import (
 	"github.com/kubectl-infer/kubectl-infer/plugin/create"
 	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
 	"github.com/kubectl-infer/kubectl-infer/plugin/install"
+	"github.com/kubectl-infer/kubectl-infer/plugin/leftovers"
 	"github.com/kubectl-infer/kubectl-infer/plugin/sandbox"
 	"github.com/kubectl-infer/kubectl-infer/plugin/verify"
 )
@@ -70,13 +71,15 @@ If it dies, traffic stays at a share the last gate approved, or lower.`,
 	canaryCmd.GroupID = "rollout"
 	installCmd, uninstallCmd := install.New(flags, streams)
 	installCmd.GroupID, uninstallCmd.GroupID = "rollout", "rollout"
+	getCmd, deleteCmd := leftovers.New(flags, streams)
+	getCmd.GroupID, deleteCmd.GroupID = "rollout", "rollout"
 	createCmd := create.New(flags, streams)
 	createCmd.GroupID = "rollout"
 	verifyCmd := verify.New(flags, streams)
 	verifyCmd.GroupID = "rollout"
 	sandboxCmd := sandbox.New(streams)
 	sandboxCmd.GroupID = "local"
-	root.AddCommand(canaryCmd, createCmd, installCmd, uninstallCmd, verifyCmd, sandboxCmd, newVersion(streams))
+	root.AddCommand(canaryCmd, createCmd, getCmd, deleteCmd, installCmd, uninstallCmd, verifyCmd, sandboxCmd, newVersion(streams))
 	refuseUnknown(root)
 	return root
 }

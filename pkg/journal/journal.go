@@ -33,8 +33,10 @@ const (
 	Manager   = scaffold.Manager
 )
 
+// RecordKey is the ConfigMap's key of the record.
+const RecordKey = "record.json"
+
 const (
-	recordKey  = "record.json"
 	requestKey = "requests.json"
 	epochKey   = "epoch"
 	// maxBytes bounds a record: far below etcd's 1.5 MiB, and what a person
@@ -84,11 +86,11 @@ func (s *Store) Load(ctx context.Context) (rollout.Record, error) {
 	if err := s.get(ctx); err != nil {
 		return rollout.Record{}, err
 	}
-	if s.value(recordKey) == "" {
+	if s.value(RecordKey) == "" {
 		epoch, _ := strconv.ParseInt(s.value(epochKey), 10, 64)
 		return rollout.Record{Epoch: epoch}, ErrNone
 	}
-	return Decode([]byte(s.value(recordKey)))
+	return Decode([]byte(s.value(RecordKey)))
 }
 
 // Decode reads a record of a format this build knows; a newer one is refused.
@@ -122,7 +124,7 @@ func (s *Store) Save(ctx context.Context, record rollout.Record) error {
 	if len(raw) > maxBytes {
 		return fmt.Errorf("journal configmap %s: record of %d bytes is over the limit of %d", s.name, len(raw), maxBytes)
 	}
-	return s.update(ctx, recordKey, string(raw), func(stored string) error {
+	return s.update(ctx, RecordKey, string(raw), func(stored string) error {
 		ours, err := Decode([]byte(stored))
 		if err != nil {
 			return err

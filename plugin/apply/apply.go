@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -22,6 +23,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
+	"github.com/kubectl-infer/kubectl-infer/pkg/scaffold"
 	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
 )
 
@@ -78,22 +80,29 @@ func All[T runtime.Object](list ...T) []Object {
 	return wrapped
 }
 
-// Resource is where objects of a kind that we make live.
-func Resource(of schema.GroupKind) (schema.GroupVersionResource, bool) {
-	for kind, r := range map[string]schema.GroupVersionResource{
+// Resources are all that we make, sorted.
+func Resources() []schema.GroupVersionResource {
+	return slices.SortedFunc(maps.Values(kinds()), func(a, b schema.GroupVersionResource) int {
+		return strings.Compare(a.Resource, b.Resource)
+	})
+}
+
+func kinds() map[string]schema.GroupVersionResource {
+	return map[string]schema.GroupVersionResource{
 		"ConfigMap":            {Version: "v1", Resource: "configmaps"},
 		"Lease":                {Group: "coordination.k8s.io", Version: "v1", Resource: "leases"},
 		"Role":                 {Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "roles"},
 		"RoleBinding":          {Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "rolebindings"},
 		"HTTPRoute":            {Group: "gateway.networking.k8s.io", Version: "v1", Resource: "httproutes"},
-		"BackendTrafficPolicy": {Group: "gateway.envoyproxy.io", Version: "v1alpha1", Resource: "backendtrafficpolicies"},
-		"ClientTrafficPolicy":  {Group: "gateway.envoyproxy.io", Version: "v1alpha1", Resource: "clienttrafficpolicies"},
-	} {
-		if kind == of.Kind && r.Group == of.Group {
-			return r, true
-		}
+		"BackendTrafficPolicy": {Group: scaffold.PolicyGroup, Version: scaffold.PolicyVersion, Resource: "backendtrafficpolicies"},
+		"ClientTrafficPolicy":  {Group: scaffold.PolicyGroup, Version: scaffold.PolicyVersion, Resource: "clienttrafficpolicies"},
 	}
-	return schema.GroupVersionResource{}, false
+}
+
+// Resource is where objects of a kind that we make live.
+func Resource(of schema.GroupKind) (schema.GroupVersionResource, bool) {
+	r, ok := kinds()[of.Kind]
+	return r, ok && r.Group == of.Group
 }
 
 // Name is an object's name as kubectl prints it: kind.group/name.

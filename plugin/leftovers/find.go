@@ -1,0 +1,98 @@
+package leftovers
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/kubectl-infer/kubectl-infer/pkg/journal"
+	"github.com/kubectl-infer/kubectl-infer/pkg/kube"
+	"github.com/kubectl-infer/kubectl-infer/pkg/scaffold"
+	"github.com/kubectl-infer/kubectl-infer/pkg/target"
+	"github.com/kubectl-infer/kubectl-infer/plugin/apply"
+)
+
+// leftover is one object of ours, or one stamp on somebody's.
+type leftover struct {
+	resource   schema.GroupVersionResource
+	object     string
+	uid        types.UID
+	version    *string // of a journal, which may not change between look and deletion
+	name       string  // as kubectl prints it
+	madeBy     string
+	state      string
+	stamp      bool
+	unfinished bool
+}
+
+// find reads all that we may have made in the namespace: journals first, then
+// what else has the label, then the stamps.
+func find(ctx context.Context, clients *kube.Clients) ([]leftover, error) {
+	var found []leftover
+	for _, at := range apply.Resources() {
+		list, err := read(ctx, clients, at, scaffold.ManagedBy+"="+scaffold.Manager)
+		if err != nil {
+			return nil, err
+		}
+		for i := range list {
+			found = append(found, made(at, &list[i]))
+		}
+	}
+	for _, at := range []schema.GroupVersionResource{kube.HTTPRoutes(), kube.InferenceModels(), kube.ModelRewrites(), kube.LLMDModelRewrites()} {
+		list, err := read(ctx, clients, at, "")
+		if err != nil {
+			return nil, err
+		}
+		for i := range list {
+			if stamp := list[i].GetAnnotations()[target.StampAnnotation]; stamp != "" {
+				found = append(found, leftover{name: apply.Name(&list[i]), madeBy: "canary", state: "carries the stamp of a rollout: " + stamp, stamp: true})
+			}
+		}
+	}
+	return found, nil
+}
+
+// read lists one kind; a kind that is not installed has no objects.
+func read(ctx context.Context, clients *kube.Clients, at schema.GroupVersionResource, selector string) ([]unstructured.Unstructured, error) {
+	list, err := clients.Dynamic.Resource(at).Namespace(clients.Namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list %s in namespace %s: %w", at.Resource, clients.Namespace, err)
+	}
+	return list.Items, nil
+}
+
+// made is an object with our label. A journal that cannot be read counts as
+// unfinished.
+func made(at schema.GroupVersionResource, o *unstructured.Unstructured) leftover {
+	f := leftover{resource: at, object: o.GetName(), uid: o.GetUID(), name: apply.Name(o), madeBy: o.GetLabels()[scaffold.CreatedBy]}
+	if f.madeBy == "" {
+		f.madeBy = "canary"
+	}
+	if o.GetAnnotations()[target.StampAnnotation] != "" {
+		f.unfinished, f.state = true, "a rollout is moving its weights, or left its stamp"
+	}
+	record, isJournal, _ := unstructured.NestedString(o.Object, "data", journal.RecordKey)
+	if at.Resource != "configmaps" || !isJournal || record == "" {
+		return f
+	}
+	version := o.GetResourceVersion()
+	f.version = &version
+	read, err := journal.Decode([]byte(record))
+	switch {
+	case err != nil:
+		f.unfinished, f.state = true, "a journal that cannot be read: "+err.Error()
+	default:
+		f.unfinished = !read.Phase.Finished()
+		f.state = strings.ToLower(fmt.Sprintf("rollout of %s: %s at %s", read.Plan.Target, read.Phase, read.Goal))
+	}
+	return f
+}
