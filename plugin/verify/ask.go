@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"strconv"
@@ -69,7 +70,8 @@ func (a *asker) one(ctx context.Context, c call, model string) answer {
 	if err != nil {
 		return answer{code: "none", err: err}
 	}
-	request.Header = c.header.Clone()
+	request.Header = http.Header{}
+	maps.Copy(request.Header, c.header)
 	request.Header.Set("Content-Type", "application/json")
 	request.Host = c.host
 	response, err := a.client.Do(request)
