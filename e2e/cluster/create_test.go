@@ -53,7 +53,7 @@ func TestTheAPIServerTakesWhatCreateMakes(t *testing.T) {
 			[]string{"httproute.gateway.networking.k8s.io/limits-2 serverside-applied (server dry run)", "configmap/limits-a-base-adapters"},
 		},
 		{
-			"every limit of a route", "create policy limits --dry-run=server --route chat --max-concurrent 2 --max-pending 0 --timeout 24h --retry 2 --buffer 20Mi", 0,
+			"every limit of a route", "create policy limits --dry-run=server --route chat --max-concurrent 2 --max-pending 1 --timeout 24h --retry 2 --buffer 20Mi", 0,
 			[]string{"backendtrafficpolicy.gateway.envoyproxy.io/limits", "clienttrafficpolicy.gateway.envoyproxy.io/limits", "of the whole Gateway inference-gateway"},
 		},
 		{"an older route has the same match", "create route younger --dry-run=server --model qwen=qwen-v2", 0, []string{"default/chat (rule chat) has the same match and is older: httproute younger gets no request for qwen"}},

@@ -11,7 +11,8 @@ import (
 )
 
 // PolicyOptions are what create policy was asked for. Zero values are left to
-// the gateway, except MaxPending, where 0 is a limit and negative is none.
+// the gateway. A limit of 0 waiting requests cannot be asked for: Envoy then
+// refuses every request that has no connection yet, the first one included.
 type PolicyOptions struct {
 	Name, Namespace string
 	Route           string // the HTTPRoute that is limited; empty is the whole Gateway
@@ -39,7 +40,7 @@ func Policies(o PolicyOptions) []*unstructured.Unstructured {
 	if o.MaxConcurrent > 0 {
 		breaker["maxParallelRequests"] = int64(o.MaxConcurrent)
 	}
-	if o.MaxPending >= 0 {
+	if o.MaxPending > 0 {
 		breaker["maxPendingRequests"] = int64(o.MaxPending)
 	}
 	if len(breaker) > 0 {

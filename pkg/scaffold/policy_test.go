@@ -19,12 +19,12 @@ func TestPolicies(t *testing.T) {
 		options PolicyOptions
 		want    string
 	}{
-		"limits are a circuit breaker of the route":    {PolicyOptions{Route: "chat", MaxConcurrent: 2, MaxPending: 1}, `{"circuitBreaker":{"maxParallelRequests":2,"maxPendingRequests":1},` + route + `}`},
-		"0 pending is a limit":                         {PolicyOptions{Route: "chat", MaxPending: 0}, `{"circuitBreaker":{"maxPendingRequests":0},` + route + `}`},
-		"a timeout":                                    {PolicyOptions{MaxPending: -1, Timeout: 24 * time.Hour}, `{` + gateway + `,"timeout":{"http":{"requestTimeout":"24h"}}}`},
-		"only what was not begun is sent again":        {PolicyOptions{MaxPending: -1, Retries: 2}, `{"retry":{"numRetries":2,"retryOn":{"triggers":["connect-failure","refused-stream"]}},` + gateway + `}`},
-		"a buffer is of the Gateway, also for a route": {PolicyOptions{Route: "chat", MaxPending: -1, Buffer: "20Mi"}, `{"connection":{"bufferLimit":"20Mi"},` + gateway + `}`},
-		"both kinds":                                   {PolicyOptions{Route: "chat", MaxConcurrent: 1, MaxPending: -1, Buffer: "1Mi"}, `{"circuitBreaker":{"maxParallelRequests":1},` + route + `} {"connection":{"bufferLimit":"1Mi"},` + gateway + `}`},
+		"limits are a circuit breaker of the route":   {PolicyOptions{Route: "chat", MaxConcurrent: 2, MaxPending: 1}, `{"circuitBreaker":{"maxParallelRequests":2,"maxPendingRequests":1},` + route + `}`},
+		"0 pending would refuse all, and is no limit": {PolicyOptions{Route: "chat", MaxConcurrent: 1}, `{"circuitBreaker":{"maxParallelRequests":1},` + route + `}`},
+		"a timeout":                                    {PolicyOptions{Timeout: 24 * time.Hour}, `{` + gateway + `,"timeout":{"http":{"requestTimeout":"24h"}}}`},
+		"only what was not begun is sent again":        {PolicyOptions{Retries: 2}, `{"retry":{"numRetries":2,"retryOn":{"triggers":["connect-failure","refused-stream"]}},` + gateway + `}`},
+		"a buffer is of the Gateway, also for a route": {PolicyOptions{Route: "chat", Buffer: "20Mi"}, `{"connection":{"bufferLimit":"20Mi"},` + gateway + `}`},
+		"both kinds":                                   {PolicyOptions{Route: "chat", MaxConcurrent: 1, Buffer: "1Mi"}, `{"circuitBreaker":{"maxParallelRequests":1},` + route + `} {"connection":{"bufferLimit":"1Mi"},` + gateway + `}`},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -51,11 +51,11 @@ func (o *Options) Check() error {
 		name, value string
 		allowed     []string
 	}{
-		{"--output", o.Output, []string{"", "yaml", "json", "name"}},
-		{"--dry-run", o.DryRun, []string{"none", "client", "server"}},
+		{"--output", o.Output, []string{"yaml", "json", "name", ""}},
+		{"--dry-run", o.DryRun, []string{"client", "server", "none"}},
 	} {
 		if !slices.Contains(flag.allowed, flag.value) {
-			return exit.With(exit.Usage, hint.Errorf("kubectl options of the same names have the same values", "%s %q is not one of %q", flag.name, flag.value, flag.allowed))
+			return exit.With(exit.Usage, hint.Errorf(flag.name+" "+flag.allowed[0], "%s %q is not one of %q", flag.name, flag.value, flag.allowed))
 		}
 	}
 	return nil

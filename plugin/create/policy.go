@@ -56,7 +56,7 @@ model server has begun to answer.`,
 	set.StringVar(&p.route, "route", "", "HTTPRoute that is limited")
 	set.StringVar(&p.gateway, "gateway", "", "Gateway that is limited; its routes' own policies go before it")
 	set.IntVar(&p.options.MaxConcurrent, "max-concurrent", 0, "requests at once to each backend; 0 leaves it to the gateway (Envoy Gateway: 1024)")
-	set.IntVar(&p.options.MaxPending, "max-pending", -1, "requests that wait for a connection, 0 for none; -1 leaves it to the gateway (1024)")
+	set.IntVar(&p.options.MaxPending, "max-pending", 0, "requests that wait for a connection; 0 leaves it to the gateway (1024)")
 	set.StringVar(&p.options.Buffer, "buffer", "", "longest body the Gateway keeps, such as 20Mi; empty leaves it to the gateway (32Ki)")
 	set.DurationVar(&p.options.Timeout, "timeout", 0, "time for a whole request; 0 leaves it to the gateway (15s)")
 	set.IntVar(&p.options.Retries, "retry", 0, "how often a request whose connection is refused is sent again; 0 is never")
@@ -78,9 +78,9 @@ func (p *policy) check() error {
 	switch {
 	case (p.route == "") == (p.gateway == ""):
 		return hint.Errorf(policyExample, "name one of --route and --gateway")
-	case o.MaxConcurrent < 0 || o.MaxPending < -1 || o.Retries < 0:
+	case o.MaxConcurrent < 0 || o.MaxPending < 0 || o.Retries < 0:
 		return hint.Errorf(policyExample, "a limit is negative")
-	case o.MaxConcurrent == 0 && o.MaxPending < 0 && o.Buffer == "" && o.Timeout == 0 && o.Retries == 0:
+	case o.MaxConcurrent == 0 && o.MaxPending == 0 && o.Buffer == "" && o.Timeout == 0 && o.Retries == 0:
 		return hint.Errorf(policyExample, "no limit is given")
 	case p.apply.Offline() && p.route != "" && o.Buffer != "":
 		return hint.Errorf("make it on its own with --gateway NAME --buffer "+o.Buffer, "a buffer is of the route's Gateway, which --dry-run=client does not ask for")
