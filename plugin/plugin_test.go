@@ -25,6 +25,10 @@ func TestWhatACommandLineEndsWith(t *testing.T) {
 		"an unknown flag is a usage error with a hint":  {[]string{"canary", "run", "--bogus"}, 2, "hint: kubectl infer canary run --help"},
 		"a cluster that is not there is an error":       {[]string{"canary", "status", "httproute/chat", "--server", "http://127.0.0.1:1"}, 1, "hint: kubectl cluster-info"},
 		"a gate that does not parse is a usage error":   {[]string{"canary", "run", "httproute/chat", "--stable", "a", "--canary", "b", "--gate", "ttft < 1s"}, 2, "ttft needs a quantile"},
+		"a client dry run asks no cluster":              {[]string{"create", "route", "chat", "--model", "qwen=pool", "--gateway", "gw", "--dry-run=client", "-o", "json", "--server", "http://127.0.0.1:1"}, 0, ""},
+		"one name for two pools is a usage error":       {[]string{"create", "route", "chat", "--model", "qwen=a", "--model", "qwen=b"}, 2, "pools a and b"},
+		"a policy without a limit is a usage error":     {[]string{"create", "policy", "chat", "--route", "chat"}, 2, "no limit is given"},
+		"delete says what it deletes":                   {[]string{"delete"}, 2, "--all-created --dry-run=client"},
 		"an output format that is not known is refused": {[]string{"version", "-o", "xml"}, 2, `"xml"`},
 	}
 	for name, tt := range tests {
