@@ -29,6 +29,8 @@ func TestWhatACommandLineEndsWith(t *testing.T) {
 		"one name for two pools is a usage error":       {[]string{"create", "route", "chat", "--model", "qwen=a", "--model", "qwen=b"}, 2, "pools a and b"},
 		"a policy without a limit is a usage error":     {[]string{"create", "policy", "chat", "--route", "chat"}, 2, "no limit is given"},
 		"delete says what it deletes":                   {[]string{"delete"}, 2, "--all-created --dry-run=client"},
+		"what cannot be verified is a usage error":      {[]string{"verify", "route", "inferencemodel/m"}, 2, "hint: write it as TYPE/NAME"},
+		"a gateway that is no address is a usage error": {[]string{"verify", "split", "httproute/chat", "--gateway", "10.0.0.1"}, 2, "hint: --gateway http://HOST:PORT"},
 		"an output format that is not known is refused": {[]string{"version", "-o", "xml"}, 2, `"xml"`},
 	}
 	for name, tt := range tests {

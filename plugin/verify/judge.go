@@ -159,6 +159,8 @@ func (r *splitReport) next() string {
 		return fmt.Sprintf("--requests %d", r.Needed)
 	case r.Answers.OK < r.Answers.Sent && r.Answers.Codes["404"] > 0:
 		return "404 is no route, or a model server without the model: see kubectl infer verify route, and --model"
+	case r.Answers.OK < r.Answers.Sent && r.byModel:
+		return "is every target loaded? GET /v1/models of a model server lists them; kubectl get pods -n " + r.Namespace
 	case r.Answers.OK < r.Answers.Sent:
 		return "kubectl get pods -n " + r.Namespace
 	case float64(r.Others) > 0.1*float64(r.Counted):
