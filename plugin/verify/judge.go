@@ -126,13 +126,22 @@ func (r *splitReport) decide() {
 	switch {
 	case len(r.Reasons) > 0:
 		r.Verdict = gate.Fail
-	case r.Counted < uint64(r.Needed):
+	case r.known() < uint64(r.Needed):
 		r.Verdict = gate.Inconclusive
-		wrong("%d requests are too few: a split that ignores the smallest share shows after %d", r.Counted, r.Needed)
+		wrong("%d requests are too few: a split that ignores the smallest share shows after %d", r.known(), r.Needed)
 	default:
 		r.Verdict = gate.Pass
 	}
 	r.Next = r.next()
+}
+
+// known is how many of the requests counted are known to be of this split: what
+// others sent may have come by another route.
+func (r *splitReport) known() uint64 {
+	if r.Passive {
+		return r.Counted
+	}
+	return min(r.Counted, uint64(r.Answers.Sent))
 }
 
 // unknownModels finds answers of a model that is no target. Only a split of
