@@ -14,7 +14,7 @@ func TestMetricsAreReachedByTheWayThatWorks(t *testing.T) {
 	}{
 		"a port-forward through the API server and the kubelet": {"port-forward", 0, "endpoint-picker, port-forward"},
 		// The API server never proxies to loopback, where the sandbox's pods live.
-		"a pod proxy that the API server refuses": {"pod-proxy", 16, "metrics cannot be read from here: pod-proxy"},
+		"a pod proxy that the API server refuses": {"pod-proxy", 16, "metrics of the endpoint pickers cannot be read from here: pod-proxy"},
 		"whatever works":          {"auto", 0, "endpoint-picker, direct"},
 		"a way that there is not": {"pigeon", 2, `"pigeon" is not one of`},
 	}

@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"bytes"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -75,8 +76,9 @@ func (s *suite) checkAudit() error {
 			return fmt.Errorf("the restricted user did %q on %q with code %d", what, event.ObjectRef.Name, event.Status.Code)
 		}
 	}
+	whole := flag.Lookup("test.run").Value.String() == ""
 	for _, what := range allowed[:7] {
-		if seen[what] == 0 {
+		if whole && seen[what] == 0 {
 			return fmt.Errorf("the audit log shows no %q: the suite did not run under the role", what)
 		}
 	}
