@@ -214,13 +214,11 @@ func processes(t *testing.T, s sandbox.State) []string {
 func (c cache) assertGone(t *testing.T, s sandbox.State) {
 	t.Helper()
 	var left []string
-	eventually(t, "no process is left", func() bool {
-		left = processes(t, s)
+	// A process that is ending loses its command line before its sockets.
+	eventually(t, "no process and no port is left", func() bool {
+		left = append(processes(t, s), listening(t, s)...)
 		return len(left) == 0
 	}, func() string { return strings.Join(left, "\n") })
-	if ports := listening(t, s); len(ports) != 0 {
-		t.Errorf("ports are still open: %v", ports)
-	}
 	lock, err := net.Listen("tcp", strings.TrimSuffix(s.Network, "0.0/16")+"255.254:9999")
 	if err != nil {
 		t.Errorf("its network is still held: %v", err)
