@@ -37,18 +37,7 @@ that names it; 18: one is not.`,
 		Example: `  kubectl infer verify route httproute/inference-route
   kubectl infer verify route httproute/inference-route --model qwen,deepseek-r1 -o json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := parseSubject(args, "httproute")
-			if err == nil {
-				err = o.check()
-			}
-			if err != nil {
-				return err
-			}
-			clients, err := kube.New(flags)
-			if err != nil {
-				return err
-			}
-			return o.run(cmd.Context(), clients, streams, s)
+			return start(cmd, flags, streams, &o, args, "httproute")
 		},
 	}
 	cmd.Flags().StringSliceVar(&o.models, "model", nil, "model names to ask for, separated by commas (default those that the rules' X-Gateway-Model-Name name)")

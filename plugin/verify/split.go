@@ -52,18 +52,7 @@ failed, or the requests were too few to tell.`,
   kubectl infer verify split inferencemodel/loramodel --requests 500 --path chat
   kubectl infer verify split httproute/chat --passive --duration 1m -o json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := parseSubject(args)
-			if err == nil {
-				err = o.check()
-			}
-			if err != nil {
-				return err
-			}
-			clients, err := kube.New(flags)
-			if err != nil {
-				return err
-			}
-			return o.run(cmd.Context(), clients, streams, s)
+			return start(cmd, flags, streams, &o, args)
 		},
 	}
 	cmd.Flags().StringVar(&o.rule, "rule", "", "name or index of the rule, when several split")

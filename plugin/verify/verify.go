@@ -8,6 +8,7 @@
 package verify
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -20,6 +21,7 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
+	"github.com/kubectl-infer/kubectl-infer/pkg/kube"
 	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
 	"github.com/kubectl-infer/kubectl-infer/plugin/option"
 )
@@ -37,6 +39,28 @@ func New(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOStream
 	cmd.PersistentFlags().AddFlagSet(option.Kube(flags))
 	cmd.AddCommand(newSplit(flags, streams), newRoute(flags, streams))
 	return cmd
+}
+
+// verb is one of the verbs, with its flags read.
+type verb interface {
+	check() error
+	run(ctx context.Context, clients *kube.Clients, streams genericiooptions.IOStreams, s subject) error
+}
+
+// start runs a verb on the object that args name, of one of kinds.
+func start(cmd *cobra.Command, flags *genericclioptions.ConfigFlags, streams genericiooptions.IOStreams, v verb, args []string, kinds ...string) error {
+	s, err := parseSubject(args, kinds...)
+	if err == nil {
+		err = v.check()
+	}
+	if err != nil {
+		return err
+	}
+	clients, err := kube.New(flags)
+	if err != nil {
+		return err
+	}
+	return v.run(cmd.Context(), clients, streams, s)
 }
 
 // asking are the flags of how requests are sent.
