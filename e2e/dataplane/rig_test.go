@@ -23,6 +23,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// patience ends any request of a test, so that one that hangs fails its own test
+// and not the whole suite.
+const patience = 2 * time.Minute
+
 // rig is one Envoy with its xDS server, one listener and a body router.
 type rig struct {
 	t        *testing.T
@@ -69,7 +73,7 @@ func newRig(t *testing.T, settings xds.Settings) *rig {
 	t.Cleanup(transport.CloseIdleConnections)
 	return &rig{
 		t: t, xds: server, settings: settings, dir: dir,
-		address: freeAddress(t), client: &http.Client{Transport: transport},
+		address: freeAddress(t), client: &http.Client{Transport: transport, Timeout: patience},
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
 	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
 	"github.com/kubectl-infer/kubectl-infer/plugin/option"
+	"github.com/kubectl-infer/kubectl-infer/plugin/report"
 )
 
 // back is what the verbs that restore a baseline have in common.
@@ -26,6 +27,7 @@ type back struct {
 	limit    time.Duration
 	output   string
 	takeOver bool
+	ifStale  bool
 
 	object  object
 	clients *kube.Clients
@@ -82,20 +84,29 @@ A run that is alive, here or on another machine, is asked through the journal:
 it restores the baseline itself and exits with 19. When nobody renews the lease
 any more, or at once with --take-over, abort does it itself. Exit code 0 once
 the baseline was read back, 15 if it could not be.`,
-		Example: "  kubectl infer canary abort httproute/chat",
+		Example: `  kubectl infer canary abort httproute/chat
+
+  # the last step of a pipeline, run whatever happened: cleans up only behind a runner that died
+  kubectl infer canary abort httproute/chat --if-stale`,
 		RunE:    func(cmd *cobra.Command, args []string) error { return b.abort(cmd.Context(), args) },
 	}
 	b.add(cmd)
 	cmd.Flags().BoolVar(&b.takeOver, "take-over", false, "do not ask a run that is alive: take the lease from it")
+	cmd.Flags().BoolVar(&b.ifStale, "if-stale", false, "do nothing, with exit code 0, unless an unfinished run is driven by nobody")
+	cmd.MarkFlagsMutuallyExclusive("take-over", "if-stale")
 	return cmd
 }
 
 func (b *back) abort(ctx context.Context, args []string) error {
 	record, err := b.open(ctx, args)
+	if b.ifStale && (errors.Is(err, journal.ErrNone) || err == nil && record.Phase.Finished()) {
+		b.report.line("abort", b.object.String()+": no unfinished rollout")
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	if !record.Phase.Finished() && !b.takeOver {
+	if !record.Phase.Finished() && !b.takeOver && !b.ifStale {
 		q, err := b.store.Ask(ctx, record, rollout.Request{Wish: rollout.WishAbort, User: person(), At: time.Now()})
 		if err != nil {
 			return err
@@ -103,6 +114,10 @@ func (b *back) abort(ctx context.Context, args []string) error {
 		b.report.line("abort", fmt.Sprintf("%s: requested by %s", b.object, q.User))
 	}
 	lease, err := b.seize(ctx)
+	if errors.Is(err, errAlive) {
+		b.report.line("abort", b.object.String()+": "+err.Error())
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -116,6 +131,9 @@ func (b *back) abort(ctx context.Context, args []string) error {
 	b.report.line("abort", fmt.Sprintf("%s: taking over from %s and restoring the baseline", b.object, record.Holder))
 	return b.restore(ctx, lease, record, "abort requested by "+person())
 }
+
+// errAlive ends an abort that is only for runs that nobody drives.
+var errAlive = errors.New("left alone, since its process is alive")
 
 // seize waits until the lease is ours: the run that was asked let it go, or
 // did not renew it for a period.
@@ -131,6 +149,8 @@ func (b *back) seize(ctx context.Context) (*journal.Lease, error) {
 		case verdict == rollout.LeaseFree:
 			lease.Keep(ctx)
 			return lease, nil
+		case verdict == rollout.LeaseHeld && b.ifStale:
+			return nil, fmt.Errorf("%w: %s", errAlive, holder)
 		}
 		text := map[rollout.LeaseVerdict]string{
 			rollout.LeaseHeld:    holder + " is alive and was asked",
@@ -157,7 +177,7 @@ func (b *back) over(ctx context.Context, record rollout.Record) error {
 	}
 	if record.Phase == rollout.RolledBack && record.Cause == rollout.ByRequest {
 		outcome := rollout.Result{Outcome: rollout.Returned, Why: record.Reason, Record: record}
-		return settled(conclude(ctx, b.streams, b.output, outcome, list))
+		return b.conclude(ctx, outcome, list)
 	}
 	return hint.Errorf("kubectl infer canary status "+b.object.String(), "%s: nothing to abort, the last rollout is %s", b.object, record.Phase)
 }
@@ -188,7 +208,15 @@ func (b *back) restore(ctx context.Context, lease *journal.Lease, record rollout
 	result := rollout.Run(ctx, rollout.Begin(record, nil), rollout.Deps{
 		Targets: list.group(), Journal: b.store, Clock: systemClock{}, Reporter: b.report, RollbackLimit: b.limit, Lock: lease,
 	})
-	return settled(conclude(ctx, b.streams, b.output, result, list))
+	return b.conclude(ctx, result, list)
+}
+
+// conclude prints how a run ended, and turns it into the verb's error.
+func (b *back) conclude(ctx context.Context, result rollout.Result, list targets) error {
+	if err := printResult(b.streams.Out, b.output, report.Of(result)); err != nil {
+		return err
+	}
+	return settled(ending(ctx, result, list))
 }
 
 // settled turns the code of a run that was returned by request into success:

@@ -14,6 +14,7 @@ import (
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
 	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
+	"github.com/kubectl-infer/kubectl-infer/plugin/report"
 )
 
 // lookEvery is how often a bake that goes on is worth a line.
@@ -199,57 +200,23 @@ func (r *reporter) trouble(word, text string) {
 	}
 }
 
-// document is the result as -o json prints it.
-type document struct {
-	APIVersion      string          `json:"apiVersion"`
-	Kind            string          `json:"kind"`
-	Outcome         rollout.Outcome `json:"outcome"`
-	ExitCode        int             `json:"exitCode"`
-	Reason          string          `json:"reason,omitempty"`
-	Namespace       string          `json:"namespace"`
-	Target          string          `json:"target"`
-	Stable          string          `json:"stable"`
-	Canary          string          `json:"canary"`
-	Run             string          `json:"run"`
-	Phase           rollout.Phase   `json:"phase"`
-	Ceiling         int             `json:"ceiling"`
-	Steps           []stepView      `json:"steps"`
-	RollbackSeconds float64         `json:"rollbackSeconds,omitempty"`
-	Started         time.Time       `json:"started"`
-	Finished        time.Time       `json:"finished"`
-}
-
-// conclude prints the result and turns it into the command's error.
-func conclude(ctx context.Context, streams genericiooptions.IOStreams, output string, result rollout.Result, list targets) error {
-	code := exit.For(result.Outcome)
-	rec := result.Record
-	rows := rec.Steps
-	if result.Row != nil {
-		rows = append(append([]rollout.StepResult(nil), rows...), *result.Row)
-	}
-	doc := document{
-		APIVersion: "kubectl-infer.github.io/v1alpha1", Kind: "CanaryResult", Outcome: result.Outcome, ExitCode: int(code),
-		Reason: result.Why, Namespace: rec.Plan.Namespace, Target: rec.Plan.Target, Stable: rec.Plan.Stable, Canary: rec.Plan.Canary,
-		Run: rec.Run, Phase: rec.Phase, Ceiling: rec.Ceiling, Steps: stepViews(rows), Started: rec.Started, Finished: rec.Updated,
-	}
-	if !rec.Restored.IsZero() {
-		doc.RollbackSeconds = rec.Restored.Sub(rec.Decided).Seconds()
-	}
+// printResult writes the result as a document, or as a table.
+func printResult(out io.Writer, output string, result report.Result) error {
 	if output == "json" {
-		encoder := json.NewEncoder(streams.Out)
+		encoder := json.NewEncoder(out)
 		encoder.SetIndent("", "  ")
-		if err := encoder.Encode(doc); err != nil {
+		if err := encoder.Encode(result); err != nil {
 			return fmt.Errorf("print result: %w", err)
 		}
-	} else {
-		printResult(streams.Out, doc, rows)
+		return nil
 	}
-	return ending(ctx, result, code, list)
+	printTable(out, result)
+	return nil
 }
 
 // ending is the error that carries the exit code and the next thing to type.
-func ending(ctx context.Context, result rollout.Result, code exit.Code, list targets) error {
-	plan := result.Record.Plan
+func ending(ctx context.Context, result rollout.Result, list targets) error {
+	code, plan := exit.For(result.Outcome), result.Record.Plan
 	at := plan.Target + " -n " + plan.Namespace
 	if code == exit.Waiting {
 		return exit.With(code, hint.Errorf("kubectl infer canary promote "+at+"   # and repeat the command to go on", "%s: %s", plan.Target, result.Why))
@@ -274,16 +241,20 @@ func ending(ctx context.Context, result rollout.Result, code exit.Code, list tar
 	}
 }
 
-// printResult is the table on stdout.
-func printResult(out io.Writer, d document, rows []rollout.StepResult) {
-	fmt.Fprintf(out, "%s  %s/%s  %s → %s", strings.ToUpper(string(d.Outcome)), d.Namespace, d.Target, d.Stable, d.Canary)
-	if d.Reason != "" {
-		fmt.Fprintf(out, "\n%s", d.Reason)
+// printTable is the result for people.
+func printTable(out io.Writer, r report.Result) {
+	fmt.Fprintf(out, "%s  %s/%s  %s → %s", r.Word(), r.Namespace, r.Target, r.Stable, r.Canary)
+	if r.Reason != "" {
+		fmt.Fprintf(out, "\n%s", r.Reason)
 	}
 	fmt.Fprintln(out)
+	rows := make([]rollout.StepResult, len(r.Steps))
+	for i, step := range r.Steps {
+		rows[i] = step.StepResult
+	}
 	printSteps(out, rows)
-	if d.RollbackSeconds > 0 {
-		fmt.Fprintf(out, "from the deciding scrape to the restored route: %.0f ms\n", 1000*d.RollbackSeconds)
+	if r.RollbackSeconds > 0 {
+		fmt.Fprintf(out, "from the deciding scrape to the restored route: %.0f ms\n", 1000*r.RollbackSeconds)
 	}
 }
 

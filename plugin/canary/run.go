@@ -18,6 +18,7 @@ import (
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
 	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
 	"github.com/kubectl-infer/kubectl-infer/plugin/option"
+	"github.com/kubectl-infer/kubectl-infer/plugin/report"
 )
 
 type runOptions struct {
@@ -28,7 +29,7 @@ type runOptions struct {
 	probe         string
 	rollbackLimit time.Duration
 	watch         time.Duration // of canary plan
-	output        string
+	outputs       outputs
 	wait          bool
 	lock          lockFlags
 	record        recording
@@ -80,7 +81,7 @@ anything moved, 17 waiting for approval, 19 returned to the baseline by request.
 	o.lock.add(cmd)
 	cmd.Flags().StringVar(&o.gitops, "gitops", "", "for a route that Argo CD, Flux or Helm owns: suspended, or ignored (its weights)")
 	cmd.Flags().StringVar(&o.record.path, "record", "", "write what every decision is made of to this new file, for canary replay")
-	cmd.Flags().StringVarP(&o.output, "output", "o", "", "json, or empty for a table")
+	o.outputs.add(cmd)
 	return cmd
 }
 
@@ -93,7 +94,7 @@ func (o *runOptions) run(ctx context.Context, args []string) error {
 	if err := option.Choice("--on-interrupt", o.onInterrupt, "hold", "rollback"); err != nil {
 		return err
 	}
-	if err := option.Choice("--output", o.output, "", "json"); err != nil {
+	if err := o.outputs.check(); err != nil {
 		return err
 	}
 	clients, err := connect(o.flags)
@@ -116,30 +117,50 @@ func (o *runOptions) run(ctx context.Context, args []string) error {
 	if err := option.Choice("--on-drift", o.onDrift, "hold", "reassert"); err != nil {
 		return err
 	}
-	report := newReporter(o.streams, time.Now)
-	lease := o.lock.lease(clients, object)
-	ready, err := o.begin(ctx, clients, object, plan, lease, report)
-	if err != nil {
+	if err := o.outputs.open(o.streams.Out); err != nil {
 		return err
 	}
-	defer release(ctx, lease, report)
+	people, began := newReporter(o.streams, time.Now), time.Now()
+	ended, err := o.drive(ctx, clients, object, plan, people)
+	if ended == nil {
+		refused := report.Refused(plan, err, began)
+		ended = &refused
+	}
+	o.outputs.finish(*ended, people)
+	return err
+}
+
+// drive carries the plan out. There is no result when the run ended before it
+// watched anything.
+func (o *runOptions) drive(ctx context.Context, clients *kube.Clients, object object, plan rollout.Plan, people *reporter) (*report.Result, error) {
+	lease := o.lock.lease(clients, object)
+	ready, err := o.begin(ctx, clients, object, plan, lease, people)
+	if err != nil {
+		return nil, err
+	}
+	defer release(ctx, lease, people)
 	defer ready.close()
 	if ready.done {
-		report.line("done", fmt.Sprintf("%s: this plan was already promoted, by run %s", plan.Target, ready.record.Run))
+		people.line("done", fmt.Sprintf("%s: this plan was already promoted, by run %s", plan.Target, ready.record.Run))
 	}
 	if !ready.done {
-		report.opening(ready)
+		people.opening(ready)
 	}
 	if err := o.record.open(ready); err != nil {
-		return err
+		return nil, err
 	}
-	defer o.record.close(report)
+	defer o.record.close(people)
 	result := rollout.Run(ctx, rollout.Begin(ready.record, ready.judge), rollout.Deps{
-		Targets: ready.targets.group(), Journal: ready.store, Evidence: ready.evidence, Clock: watchTargets(ctx, ready.targets), Reporter: report,
+		Targets: ready.targets.group(), Journal: ready.store, Evidence: ready.evidence, Clock: watchTargets(ctx, ready.targets),
+		Reporter:            o.outputs.reporters(people),
 		RollBackOnInterrupt: o.onInterrupt == "rollback", ReassertDrift: o.onDrift == "reassert",
 		RollbackLimit: o.rollbackLimit, NoWait: !o.wait, Lock: lease, Trace: o.record.trace(),
 	})
-	return conclude(ctx, o.streams, o.output, result, ready.targets)
+	ended := report.Of(result)
+	if err := o.outputs.print(o.streams, ended); err != nil {
+		return &ended, err
+	}
+	return &ended, ending(ctx, result, ready.targets)
 }
 
 // begin prepares, takes the lease, and prepares again if the journal changed
