@@ -92,16 +92,18 @@ the baseline was read back, 15 if it could not be.`,
 	}
 	b.add(cmd)
 	cmd.Flags().BoolVar(&b.takeOver, "take-over", false, "do not ask a run that is alive: take the lease from it")
-	cmd.Flags().BoolVar(&b.ifStale, "if-stale", false, "do nothing, with exit code 0, unless an unfinished run is driven by nobody")
+	cmd.Flags().BoolVar(&b.ifStale, "if-stale", false, "do nothing, with exit code 0, unless the process of an unfinished run died; one that holds or waits for an approval is left alone")
 	cmd.MarkFlagsMutuallyExclusive("take-over", "if-stale")
 	return cmd
 }
 
 func (b *back) abort(ctx context.Context, args []string) error {
 	record, err := b.open(ctx, args)
-	if b.ifStale && (errors.Is(err, journal.ErrNone) || err == nil && record.Phase.Finished()) {
-		b.report.line("abort", b.object.String()+": no unfinished rollout")
-		return nil
+	if b.ifStale {
+		over := errors.Is(err, journal.ErrNone) || err == nil && record.Phase.Finished()
+		if left, err := b.leftInOrder(ctx, over); left || err != nil {
+			return err
+		}
 	}
 	if err != nil {
 		return err
@@ -130,6 +132,22 @@ func (b *back) abort(ctx context.Context, args []string) error {
 	}
 	b.report.line("abort", fmt.Sprintf("%s: taking over from %s and restoring the baseline", b.object, record.Holder))
 	return b.restore(ctx, lease, record, "abort requested by "+person())
+}
+
+// leftInOrder says that there is nothing to take back: no unfinished rollout,
+// or one whose process ended by itself, holding or waiting, and let the lease go.
+// One that died still has its name on the lease.
+func (b *back) leftInOrder(ctx context.Context, over bool) (bool, error) {
+	if over {
+		b.report.line("abort", b.object.String()+": no unfinished rollout")
+		return true, nil
+	}
+	_, holder, err := b.lock.lease(b.clients, b.object).Look(ctx)
+	if err == nil && holder == "" {
+		b.report.line("abort", b.object.String()+": left alone, since its process ended in order and the run can go on")
+		return true, nil
+	}
+	return false, err
 }
 
 // errAlive ends an abort that is only for runs that nobody drives.

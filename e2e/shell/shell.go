@@ -1,0 +1,88 @@
+// Package shell runs scripts as a user of one sandbox would: with the programs
+// of bin/ and kubectl on PATH, and KUBECONFIG pointing at the sandbox. The
+// pages under docs/ are tested through it. Start at Up.
+package shell
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/assets"
+)
+
+// Shell runs bash in the project's root. Root and Bin are absolute.
+type Shell struct {
+	Root, Bin string
+	// Kubeconfig is the sandbox's, KubectlDir the folder of its kubectl.
+	Kubeconfig, KubectlDir string
+	env                    []string
+}
+
+// Up starts a sandbox of its own for the length of the test; root is the way
+// to the project's root, name tells sandboxes of several packages apart.
+func Up(t *testing.T, root, name string) Shell {
+	t.Helper()
+	s := create(t, root, name)
+	t.Cleanup(func() { _, _, _ = s.Run(context.WithoutCancel(t.Context()), "kubectl-infer sandbox down") })
+	out, said, err := s.Run(t.Context(), "kubectl-infer sandbox up --detach --low-ports off >&2; kubectl-infer sandbox status -o json")
+	if err != nil {
+		t.Fatalf("%v\n%s%s", err, out, said)
+	}
+	type state struct{ Name, Kubeconfig string }
+	var list []state
+	if json.Unmarshal([]byte(out), &list) != nil {
+		list = make([]state, 1)
+		if err := json.Unmarshal([]byte(out), &list[0]); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	for _, one := range list {
+		if strings.HasPrefix(one.Name, name+"-") {
+			s.Kubeconfig = one.Kubeconfig
+			s.env = append(s.env, "KUBECONFIG="+one.Kubeconfig)
+		}
+	}
+	return s
+}
+
+func create(t *testing.T, root, name string) Shell {
+	t.Helper()
+	top, err := filepath.Abs(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := filepath.Join(top, "bin")
+	if _, err := os.Stat(filepath.Join(bin, "kubectl-infer")); err != nil {
+		t.Fatalf("%v (run `make build` first)", err)
+	}
+	store, err := assets.NewStore()
+	if err != nil {
+		t.Fatal(err)
+	}
+	kubectl, err := store.Find(t.Context(), assets.Kubectl)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := strings.Join([]string{bin, filepath.Dir(kubectl.Path), os.Getenv("PATH")}, string(os.PathListSeparator))
+	return Shell{
+		Root: top, Bin: bin, KubectlDir: filepath.Dir(kubectl.Path),
+		env: append(os.Environ(), "PATH="+path, fmt.Sprintf("KUBECTL_INFER_SANDBOX=%s-%d", name, os.Getpid())),
+	}
+}
+
+// Run runs a script under `set -euo pipefail`, with variables in addition to
+// the shell's own.
+func (s Shell) Run(ctx context.Context, script string, variables ...string) (stdout, stderr string, err error) {
+	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", script)
+	var out, errs bytes.Buffer
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = s.Root, append(s.env[:len(s.env):len(s.env)], variables...), &out, &errs
+	err = cmd.Run()
+	return out.String(), errs.String(), err
+}
