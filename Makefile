@@ -5,12 +5,13 @@ SHELL := /bin/bash
 
 BIN      := bin
 PROGRAMS := kubectl-infer kubectl-infer-sandbox body-router endpoint-picker model-server-sim
+IMAGES   := body-router endpoint-picker model-server-sim
 GOBUILD  := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w"
 PACKAGES := ./cmd/... ./pkg/... ./picker/... ./plugin/...
 # Two cores: the end-to-end packages start real servers, one package at a time.
 E2E      := ./e2e/...
 
-.PHONY: help demo test lint bench soak build assets unit e2e clean tools peers gate-sim
+.PHONY: help demo test lint bench soak build assets unit e2e clean tools peers gate-sim packers images release-check
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,7 +26,7 @@ unit: ## unit tests with the race detector
 	@echo "== unit tests, race detector on"
 	@go test -race -shuffle=on $(PACKAGES)
 
-e2e: build assets ## CLI sessions, data plane on real Envoy, cluster tests on the sandbox, OpenAI's clients
+e2e: build assets packers ## CLI sessions, data plane on real Envoy, cluster tests on the sandbox, OpenAI's clients
 	@echo "== end-to-end tests on real parts"
 	@go test -p 1 -count=1 -timeout 25m $(E2E)
 	@echo "== OpenAI's clients for Go and Python against the simulated model server"
@@ -73,5 +74,31 @@ tools:
 	@mkdir -p $(BIN)/tools
 	@cd tools && go build -o ../$(BIN)/tools/gofumpt mvdan.cc/gofumpt && go build -o ../$(BIN)/tools/staticcheck honnef.co/go/tools/cmd/staticcheck
 
+packers: ## krew, its validator, and what packs archives, manifest and images
+	@echo "== krew and tools/release, pinned in tools/release/go.mod"
+	@mkdir -p $(BIN)/tools
+	@cd tools/release && go build -o ../../$(BIN)/tools/release . \
+	  && go build -o ../../$(BIN)/tools/krew sigs.k8s.io/krew/cmd/krew \
+	  && go build -o ../../$(BIN)/tools/validate-krew-manifest sigs.k8s.io/krew/cmd/validate-krew-manifest
+
+images: packers ## OCI archives of the in-cluster programs in dist/images, without a container engine
+	@echo "== images of $(IMAGES)"
+	@for arch in amd64 arm64; do for p in $(IMAGES); do \
+	  GOOS=linux GOARCH=$$arch $(GOBUILD) -o dist/bin/linux_$$arch/$$p ./cmd/$$p; done; done
+	@$(BIN)/tools/release images --bin dist/bin --out dist/images $(IMAGES)
+
+release-check: packers ## a snapshot of the whole release, but for publishing, signing and the SBOM (about 10 min)
+	@echo "== goreleaser, pinned in tools/goreleaser/go.mod (a few minutes the first time)"
+	@cd tools/goreleaser && go build -o ../../$(BIN)/tools/goreleaser github.com/goreleaser/goreleaser/v2
+	@$(BIN)/tools/goreleaser check
+	@$(BIN)/tools/goreleaser release --snapshot --clean --skip=publish,sign,sbom
+	@echo "== krew manifest"
+	@$(BIN)/tools/release manifest --dist dist --version v0.0.0 --url https://github.com/kubectl-infer/kubectl-infer/releases/download/v0.0.0
+	@$(BIN)/tools/validate-krew-manifest -manifest dist/infer.yaml -skip-install
+	@echo "== images, twice"
+	@$(MAKE) --no-print-directory images | grep '^sha256' >dist/digests
+	@$(MAKE) --no-print-directory images | grep '^sha256' | diff dist/digests -
+	@cat dist/digests
+
 clean: ## remove what make built; the asset cache stays
-	@echo "== clean"; rm -rf $(BIN)
+	@echo "== clean"; rm -rf $(BIN) dist dist-completions
