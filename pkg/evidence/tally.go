@@ -10,8 +10,9 @@ import (
 
 // Count is what one arm did since a Tally started.
 type Count struct {
-	Started uint64
-	Ready   int // endpoints now
+	Started   uint64
+	Overflows uint64 // kept back by a circuit breaker of the gateway
+	Ready     int    // endpoints now
 }
 
 // Tally counts requests on any number of arms, by the same series as Arms. It
@@ -75,6 +76,7 @@ func (t *Tally) Read(ctx context.Context) (counts []Count, astray uint64, err er
 		}
 		t.counts[i].Ready = arm.Ready
 		t.counts[i].Started += arm.Started
+		t.counts[i].Overflows += arm.Overflows
 	}
 	t.addAstray(pages)
 	return append([]Count(nil), t.counts...), t.astray, errors.Join(errs...)

@@ -10,6 +10,7 @@ import (
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
+	"github.com/kubectl-infer/kubectl-infer/pkg/evidence"
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 	"github.com/kubectl-infer/kubectl-infer/pkg/journal"
 	"github.com/kubectl-infer/kubectl-infer/pkg/kube"
@@ -155,6 +156,9 @@ func (b *back) over(ctx context.Context, record rollout.Record) error {
 	if err := list.group().Release(ctx); err != nil {
 		return err
 	}
+	if record.Unwanted() {
+		return takeAway(ctx, b.clients, evidence.Auto, b.store, &record, b.report)
+	}
 	if record.Phase == rollout.RolledBack && record.Cause == rollout.ByRequest {
 		outcome := rollout.Result{Outcome: rollout.Returned, Why: record.Reason, Record: record}
 		return settled(conclude(ctx, b.streams, b.output, outcome, list))
@@ -188,6 +192,7 @@ func (b *back) restore(ctx context.Context, lease *journal.Lease, record rollout
 	result := rollout.Run(ctx, rollout.Begin(record, nil), rollout.Deps{
 		Targets: list.group(), Journal: b.store, Clock: systemClock{}, Reporter: b.report, RollbackLimit: b.limit, Lock: lease,
 	})
+	unwanted(ctx, b.clients, evidence.Auto, b.store, &result.Record, b.report)
 	return settled(conclude(ctx, b.streams, b.output, result, list))
 }
 

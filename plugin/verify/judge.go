@@ -31,6 +31,9 @@ type armReport struct {
 	High    float64 `json:"high"`
 	Started uint64  `json:"started"`
 	Ready   int     `json:"readyEndpoints"`
+	// Overflows are the requests among them that a circuit breaker of the gateway
+	// kept back.
+	Overflows uint64 `json:"breakerOverflows"`
 }
 
 // answers sums up what came back of the requests sent.
@@ -107,6 +110,11 @@ func (r *splitReport) decide() {
 	wrong := func(format string, args ...any) { r.Reasons = append(r.Reasons, fmt.Sprintf(format, args...)) }
 	if failed := r.Answers.Sent - r.Answers.OK; failed > 0 {
 		wrong("%d of %d requests were not answered with 2xx%s", failed, r.Answers.Sent, because(r.Answers.Problem))
+	}
+	for _, arm := range r.Arms {
+		if arm.Overflows > 0 && !r.Passive {
+			wrong("%d requests for %s met the gateway's circuit breaker: errors of a limit, not of a model", arm.Overflows, arm.Name)
+		}
 	}
 	if float64(r.Missing) > strays*float64(r.Answers.OK) {
 		wrong("%d of %d answers came from none of these arms: another rule or route takes the requests, or no picker is asked", r.Missing, r.Answers.OK)

@@ -259,7 +259,7 @@ func fill(ctx context.Context, tally *evidence.Tally, report *splitReport) error
 		}
 		total := uint64(0)
 		for i, c := range counts {
-			report.Arms[i].Started, report.Arms[i].Ready = c.Started, c.Ready
+			report.Arms[i].Started, report.Arms[i].Ready, report.Arms[i].Overflows = c.Started, c.Ready, c.Overflows
 			total += c.Started
 		}
 		report.Astray = astray
