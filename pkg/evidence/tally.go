@@ -36,6 +36,10 @@ func (t *Tally) Close() { t.arms.Close() }
 // Source says whose metrics are read.
 func (t *Tally) Source() string { return t.arms.Source() }
 
+// ByPicker says that pickers count, which may be asked for other requests than
+// the pods get.
+func (t *Tally) ByPicker() bool { return t.arms.preset.at == atPickers }
+
 // Lag is how long the counters may stay behind what happened: 0, or what a
 // Prometheus takes to scrape them.
 func (t *Tally) Lag(ctx context.Context) (time.Duration, error) {

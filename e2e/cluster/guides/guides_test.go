@@ -59,7 +59,7 @@ func (s shell) run(ctx context.Context, script string) (stdout, stderr string, e
 func (s *shell) up(t *testing.T) {
 	t.Helper()
 	t.Cleanup(func() { _, _, _ = s.run(context.WithoutCancel(t.Context()), "kubectl-infer sandbox down") })
-	out, said, err := s.run(t.Context(), "kubectl-infer sandbox up --detach --low-ports off >&2; kubectl-infer sandbox status -o json")
+	out, said, err := s.run(t.Context(), "kubectl-infer sandbox up --detach --low-ports off --model-rewrite split >&2; kubectl-infer sandbox status -o json")
 	if err != nil {
 		t.Fatalf("%v\n%s%s", err, out, said)
 	}
@@ -118,7 +118,7 @@ func TestThePagesOfTheGuides(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
 	s.up(t)
-	for _, page := range []string{"routing.md", "many-models.md", "mirroring.md", "canary.md"} {
+	for _, page := range []string{"routing.md", "many-models.md", "mirroring.md", "canary.md", "adapters.md"} {
 		t.Run(page, func(t *testing.T) {
 			list := blocks(t, page)
 			out, said, err := s.run(t.Context(), strings.Join(list, "echo '"+mark+"'\n"))
