@@ -101,13 +101,43 @@ func loadedOn(t *testing.T, model string) (n int) {
 	return n
 }
 
+// toAdapter is a short run to the second adapter.
+func toAdapter(more ...string) []string {
+	return append([]string{
+		"canary", "run", "inferencemodelrewrite/travel", "--stable", "travel-helper-v1", "--canary", "travel-helper-v2",
+		"--steps", "50,100", "--gate", "errors < 5%", "--calibrate", "0", "--settle", "100ms", "--scrape-interval", "100ms",
+		"--min-requests", "1", "--lease-duration", "1s",
+	}, more...)
+}
+
+// driftsAndIsAborted has somebody else write the list while a step bakes.
+func driftsAndIsAborted(t *testing.T, before string) {
+	t.Helper()
+	cmd := shared.s.prepareCommand(t.Context(), shared.s.restricted, toAdapter("--bake", "10m", "--load-adapter", "travel-helper-v2=/models/travel-helper-v2")...)
+	ended := make(chan output, 1)
+	go func() { ended <- collect(cmd) }()
+	eventually(t, 30*time.Second, "the adapter has a share", func() bool { return strings.Contains(targets(t), "travel-helper-v2") })
+	foreign := `[{"op":"replace","path":"/spec/rules/0/targets","value":[{"modelRewrite":"travel-helper-v1","weight":90},{"modelRewrite":"travel-helper-v2","weight":10}]}]`
+	if out := shared.s.kubectl(t.Context(), "patch", "inferencemodelrewrites.inference.networking.x-k8s.io", "travel", "--type=json", "-p", foreign); out.code != 0 {
+		t.Fatal(out)
+	}
+	select {
+	case out := <-ended:
+		if out.code != 13 || !strings.Contains(out.stderr, "kubectl-patch") {
+			t.Errorf("a foreign write: %v", out)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("a foreign write did not end the run")
+	}
+	verb(t, 0, "travel-helper-v2 is unloaded", "abort", "inferencemodelrewrite/travel")
+	if after := targets(t); after != before || loadedOn(t, "travel-helper-v2") != 0 {
+		t.Errorf("aborted, but not as before\nbefore %s\nafter  %s", before, after)
+	}
+}
+
 func TestAnAdapterIsRolledOutByTargetsUnderItsRole(t *testing.T) {
 	adapterService(t)
-	run := []string{
-		"canary", "run", "inferencemodelrewrite/travel", "--stable", "travel-helper-v1", "--canary", "travel-helper-v2",
-		"--steps", "50,100", "--gate", "errors < 5%", "--calibrate", "0", "--bake", "300ms", "--settle", "100ms", "--scrape-interval", "100ms",
-		"--min-requests", "1", "--lease-duration", "1s",
-	}
+	run := toAdapter("--bake", "300ms")
 	out := shared.s.command(t.Context(), run...)
 	if out.code != 16 || !strings.Contains(out.stderr, `does not answer for model "travel-helper-v2"`) {
 		t.Errorf("an adapter that no pod has: %v", out)
@@ -128,6 +158,7 @@ func TestAnAdapterIsRolledOutByTargetsUnderItsRole(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := targets(t)
+	driftsAndIsAborted(t, before)
 	run = append(run, "--load-adapter", "travel-helper-v2=/models/travel-helper-v2")
 	if out := shared.s.command(t.Context(), run...); out.code != 0 || targets(t) != `[{"modelRewrite":"travel-helper-v2","weight":100}]` || loadedOn(t, "travel-helper-v2") != 2 {
 		t.Fatalf("promoted: %s, loaded on %d: %v", targets(t), loadedOn(t, "travel-helper-v2"), out)
