@@ -18,6 +18,9 @@ const (
 	// written, heedPoll the time between two looks.
 	heedLimit = 3 * time.Second
 	heedPoll  = 200 * time.Millisecond
+	// noticeLimit is how long a picker may take to notice an adapter that pods have
+	// loaded: ours asks them for their models about every third scrape.
+	noticeLimit = 30 * time.Second
 )
 
 // Heeds refuses endpoint pickers that do not take target models from an object of
@@ -44,23 +47,44 @@ func (a *Arms) Heeds(ctx context.Context, kind schema.GroupResource, llmd bool) 
 
 // followed waits until every picker has a rule that sends to either target.
 func (a *Arms) followed(ctx context.Context, kind schema.GroupResource) error {
-	ctx, cancel := context.WithTimeout(ctx, heedLimit)
+	if a.become(ctx, heedLimit, func(page *scrape.Page) bool {
+		targets := page.Values(a.preset.rules, a.preset.model)
+		return slices.Contains(targets, a.stable().pool.Model) || slices.Contains(targets, a.canary().pool.Model)
+	}) {
+		return nil
+	}
+	return hint.Errorf("does the object name this pool (spec.poolRef, its group too), and may the picker's ServiceAccount list "+kind.String()+"? its log says what it follows",
+		"an endpoint picker of %s has no rule with target %s: the object's weights move nothing", PoolRef{Name: a.stable().pool.Name}, a.stable().pool.Model)
+}
+
+// Noticed waits until every endpoint picker knows that pods answer to the canary's
+// model: what none has loaded, as far as it knows, ours answers with 503. Pickers
+// that do not ask their pods have nothing to notice.
+func (a *Arms) Noticed(ctx context.Context, pods int) error {
+	if a.preset.serving == "" || a.become(ctx, noticeLimit, func(page *scrape.Page) bool {
+		n, _ := page.Sum(a.preset.serving, match{"model": a.canary().pool.Model})
+		return !page.Has(a.preset.serving) || int(n) >= pods
+	}) {
+		return nil
+	}
+	return hint.Errorf("kubectl logs shows what the picker hears of /v1/models; is the port that of the pool?",
+		"an endpoint picker of %s has not noticed within %v that %d pods answer to %s", PoolRef{Name: a.canary().pool.Name}, noticeLimit, pods, a.canary().pool.Model)
+}
+
+// become reads the pages until each is as wanted; false when that takes longer
+// than limit.
+func (a *Arms) become(ctx context.Context, limit time.Duration, wanted func(*scrape.Page) bool) bool {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	pages := slices.Concat(a.stable().pages, a.canary().pages)
-	for {
-		lacking := slices.ContainsFunc(pages, func(page *scrape.Page) bool {
-			targets := page.Values(a.preset.rules, a.preset.model)
-			return !slices.Contains(targets, a.stable().pool.Model) && !slices.Contains(targets, a.canary().pool.Model)
-		})
-		if !lacking {
-			return nil
+	for pages := slices.Concat(a.stable().pages, a.canary().pages); ; {
+		if !slices.ContainsFunc(pages, func(page *scrape.Page) bool { return !wanted(page) }) {
+			return true
 		}
 		timer := time.NewTimer(heedPoll)
 		select {
 		case <-ctx.Done():
 			timer.Stop()
-			return hint.Errorf("does the object name this pool (spec.poolRef, its group too), and may the picker's ServiceAccount list "+kind.String()+"? its log says what it follows",
-				"an endpoint picker of %s has no rule with target %s: the object's weights move nothing", PoolRef{Name: a.stable().pool.Name}, a.stable().pool.Model)
+			return false
 		case <-timer.C:
 		}
 		if again, _, err := a.pages(ctx); err == nil {

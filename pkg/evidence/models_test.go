@@ -1,10 +1,15 @@
 package evidence
 
 import (
+	"context"
+	"fmt"
+	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
@@ -131,5 +136,30 @@ func TestBreakerOverflowsAreErrorsAndCountApart(t *testing.T) {
 		if w := split(grown, nil); w.errors != 4 || w.overflows != 3 || w.finished != 9 {
 			t.Errorf("%s: %+v", key, w)
 		}
+	}
+}
+
+func TestALoadedAdapterIsWaitedForUntilPickersKnowIt(t *testing.T) {
+	t.Parallel()
+	var looks atomic.Int64
+	core := servedBy(t, "picks", "p", func(w http.ResponseWriter, _ *http.Request) {
+		n := min(looks.Add(1), 3) // 2 pods have it from the third look on
+		fmt.Fprintf(w, "infer_picker_ready_endpoints 2\ninfer_picker_model_endpoints{model=\"b\"} %d\n", n-1)
+	})
+	pool := Pool{Namespace: "default", Name: "p", Pickers: labels.SelectorFromSet(labels.Set{"picks": "p"})}
+	stable, canary := pool, pool
+	stable.Model, canary.Model = "a", "b"
+	arms := New(&kube.Clients{Core: core, Namespace: "default"}, stable, canary, Options{Via: Direct})
+	t.Cleanup(arms.Close)
+	if err := arms.Bind(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := arms.Noticed(t.Context(), 2); err != nil || looks.Load() < 3 {
+		t.Errorf("after %d looks: %v", looks.Load(), err)
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if err := arms.Noticed(ended, 3); err == nil || !strings.Contains(err.Error(), "3 pods answer to b") {
+		t.Errorf("a third pod: %v", err)
 	}
 }

@@ -63,6 +63,9 @@ type preset struct {
 	// rules is a gauge with a series for every target model of the rules that a
 	// picker follows, by model; "" where only heeds tells.
 	rules string
+	// serving is a gauge of the endpoints that answer to a model, by label model;
+	// "" where pickers do not ask their pods.
+	serving string
 	// heeds are the kinds of object that the program takes target models from.
 	heeds []schema.GroupResource
 	// unseen says which errors these pages cannot show; "" when they show all
@@ -112,7 +115,7 @@ func families() []string {
 	list := []string{bornFamily}
 	for _, p := range presets() {
 		list = append(append(append(list, p.marks...), p.families...), p.running...)
-		list = append(list, p.progress, p.prompts, p.answers, p.astray, p.overflows, p.rules)
+		list = append(list, p.progress, p.prompts, p.answers, p.astray, p.overflows, p.rules, p.serving)
 		for _, h := range p.histograms {
 			list = append(list, h.family, h.instead)
 		}

@@ -101,7 +101,7 @@ func (o *runOptions) load(ctx context.Context, clients *kube.Clients, p *prepare
 
 // loadMissing writes down which pods lack the adapter, and has them load it.
 func (p *prepared) loadMissing(ctx context.Context, servers *evidence.Servers, name, path string, report *reporter) error {
-	pods, _, err := p.lacking(ctx, servers, name)
+	pods, all, err := p.lacking(ctx, servers, name)
 	if err != nil || len(pods) == 0 {
 		return err
 	}
@@ -128,7 +128,7 @@ func (p *prepared) loadMissing(ctx context.Context, servers *evidence.Servers, n
 		}
 	}
 	report.line("load", fmt.Sprintf("adapter %s on %d pods, from %s", name, len(pods), path))
-	return nil
+	return p.evidence.Noticed(ctx, all)
 }
 
 // save writes the record outside the engine.
