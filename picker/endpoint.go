@@ -210,6 +210,20 @@ func (s *Snapshot) Ready() int {
 	return n
 }
 
+// Serving counts the endpoints that may be picked by the models that they answer
+// to, as they said last.
+func (s *Snapshot) Serving() map[string]int {
+	counts := map[string]int{}
+	for i := range s.Endpoints {
+		if e := &s.Endpoints[i]; available(e, nil) {
+			for name := range e.Live.models() {
+				counts[name]++
+			}
+		}
+	}
+	return counts
+}
+
 // Knows tells whether any model server answers to name; told is false when none
 // said what it answers to.
 func (s *Snapshot) Knows(name string) (known, told bool) {

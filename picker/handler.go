@@ -1,6 +1,7 @@
 package picker
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"net/http"
@@ -76,6 +77,7 @@ type exchange struct {
 	spoke     bool // the first byte of the response body came
 	ended     bool // the response is over
 	unseen    bool // the gateway does not show when it is
+	overflow  bool // the gateway did not send the request: a breaker was open
 	tokens    tokens
 }
 
@@ -282,6 +284,8 @@ func rejection(reason Reason) *extproc.Reject {
 // ResponseHeaders notes the status, and whether the gateway kept to the choice.
 func (x *exchange) ResponseHeaders(r *extproc.Response) {
 	x.status, x.unseen = r.Status(), r.Unseen
+	overloaded, _ := r.Header(header.Overloaded)
+	x.overflow = x.status == http.StatusServiceUnavailable && overloaded == "true"
 	contentType, _ := r.Header("content-type")
 	x.streaming = strings.HasPrefix(strings.ToLower(contentType), "text/event-stream")
 	served := r.Metadata(header.MetadataNamespace, header.DestinationEndpointServed).GetStringValue()
@@ -307,6 +311,12 @@ func differs(served string, asked netip.AddrPort) bool {
 	return err == nil && netip.AddrPortFrom(address.Addr().Unmap(), address.Port()) != asked
 }
 
+// overflowText is how Envoy's own answer to a request that a circuit breaker kept
+// back ends. It tells where the header is suppressed, as Envoy Gateway does.
+//
+// Source: Envoy v1.40, source/common/router/router.cc, onUpstreamReset.
+var overflowText = []byte("reset reason: overflow")
+
 // ResponseBody counts progress and notes the first byte.
 func (x *exchange) ResponseBody(slice []byte, end bool) {
 	x.ended = x.ended || end
@@ -314,6 +324,7 @@ func (x *exchange) ResponseBody(slice []byte, end bool) {
 		return
 	}
 	x.series.messages.Inc()
+	x.overflow = x.overflow || !x.spoke && x.status == http.StatusServiceUnavailable && bytes.Contains(slice, overflowText)
 	switch {
 	case !x.ok():
 	case x.streaming:
@@ -344,6 +355,9 @@ func (x *exchange) Close(o extproc.Outcome) {
 			x.tokens.usage(x.tokens.line)
 		}
 		x.series.whole(took, x.streaming, &x.tokens)
+	}
+	if x.overflow {
+		x.series.overflows.Inc()
 	}
 	x.series.finish(x.code(o))
 }

@@ -19,6 +19,7 @@ import (
 // number of goroutines.
 type Metrics struct {
 	started, messages, finished *prometheus.CounterVec
+	overflows                   *prometheus.CounterVec
 	running                     *prometheus.GaugeVec
 	ttft, tpot, duration        *prometheus.HistogramVec
 	promptTokens, outputTokens  *prometheus.HistogramVec
@@ -69,6 +70,8 @@ func NewMetrics(registry prometheus.Registerer, namespace, pool string, maxModel
 		finished: counter("infer_picker_requests_finished_total",
 			"Requests that are over: by HTTP status, none (over before response headers), cut (over inside the response), drained (the picker left before response headers).",
 			"model", "target_model", "code"),
+		overflows: counter("infer_picker_breaker_overflows_total",
+			"Requests that the gateway did not send because a circuit breaker was open; they are finished with code 503, too.", "model", "target_model"),
 		running: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "infer_picker_requests_running", Help: "Requests started and not finished.", ConstLabels: constant,
 		}, []string{"model", "target_model"}),
@@ -103,7 +106,7 @@ func NewMetrics(registry prometheus.Registerer, namespace, pool string, maxModel
 	for _, r := range Reasons() {
 		m.picks.WithLabelValues(string(r))
 	}
-	registry.MustRegister(m.started, m.finished, m.running, m.messages, m.ttft, m.tpot, m.duration, m.promptTokens, m.outputTokens, m.picks, m.mismatch, m.fallbacks)
+	registry.MustRegister(m.started, m.finished, m.running, m.messages, m.ttft, m.tpot, m.duration, m.promptTokens, m.outputTokens, m.picks, m.mismatch, m.fallbacks, m.overflows)
 	return m
 }
 
@@ -118,6 +121,7 @@ func (m *Metrics) CountReady(registry prometheus.Registerer, namespace, pool str
 // series are the metrics of one pair of models, looked up once per request.
 type series struct {
 	started, messages prometheus.Counter
+	overflows         prometheus.Counter
 	running           prometheus.Gauge
 	duration          prometheus.Observer
 	prompt, output    prometheus.Observer
@@ -165,15 +169,16 @@ func bounded(name string) string {
 func (m *Metrics) curry(key models) *series {
 	labels := prometheus.Labels{"model": key.asked, "target_model": key.target}
 	return &series{
-		started:  m.started.With(labels),
-		messages: m.messages.With(labels),
-		running:  m.running.With(labels),
-		duration: m.duration.With(labels),
-		prompt:   m.promptTokens.With(labels),
-		output:   m.outputTokens.With(labels),
-		finished: m.finished.MustCurryWith(labels),
-		ttft:     m.ttft.MustCurryWith(labels),
-		tpot:     m.tpot.MustCurryWith(labels),
+		started:   m.started.With(labels),
+		messages:  m.messages.With(labels),
+		overflows: m.overflows.With(labels),
+		running:   m.running.With(labels),
+		duration:  m.duration.With(labels),
+		prompt:    m.promptTokens.With(labels),
+		output:    m.outputTokens.With(labels),
+		finished:  m.finished.MustCurryWith(labels),
+		ttft:      m.ttft.MustCurryWith(labels),
+		tpot:      m.tpot.MustCurryWith(labels),
 	}
 }
 

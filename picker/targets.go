@@ -2,6 +2,8 @@ package picker
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -68,5 +70,31 @@ func (u *unloadedTargets) Collect(ch chan<- prometheus.Metric) {
 			value = 1
 		}
 		ch <- prometheus.MustNewConstMetric(u.desc, prometheus.GaugeValue, value, target)
+	}
+}
+
+// CountServed exports by how many endpoints that may be picked each model is
+// served, as they said last; the first MaxModels names that any of them told.
+func (m *Metrics) CountServed(registry prometheus.Registerer, namespace, pool string, p *Picker) {
+	registry.MustRegister(&servedModels{picker: p, most: m.maxModels, desc: prometheus.NewDesc("infer_picker_model_endpoints",
+		"Endpoints that may be picked and answer to the model, as they said last.",
+		[]string{"model"}, prometheus.Labels{"namespace": namespace, "pool": pool})})
+}
+
+type servedModels struct {
+	picker *Picker
+	most   int
+	desc   *prometheus.Desc
+}
+
+func (s *servedModels) Describe(ch chan<- *prometheus.Desc) { ch <- s.desc }
+
+func (s *servedModels) Collect(ch chan<- prometheus.Metric) {
+	counts := s.picker.Snapshot().Serving()
+	names := slices.Sorted(maps.Keys(counts))
+	for _, name := range names[:min(len(names), s.most)] {
+		if bounded(name) == name {
+			ch <- prometheus.MustNewConstMetric(s.desc, prometheus.GaugeValue, float64(counts[name]), name)
+		}
 	}
 }

@@ -108,6 +108,17 @@ func TestAnUnloadedTargetShows(t *testing.T) {
 	}
 }
 
+func TestEndpointsAreCountedByTheModelsTheyAnswerTo(t *testing.T) {
+	t.Parallel()
+	leaving := serving(2, "stable")
+	leaving.Terminating = true
+	g := newGateway(t, serving(0, "stable"), serving(1, "stable", "canary"), leaving)
+	g.handler.Metrics.CountServed(g.registry, "ns", "pool", g.picker)
+	g.expect("infer_picker_model_endpoints", `
+		infer_picker_model_endpoints{model="canary",namespace="ns",pool="pool"} 1
+		infer_picker_model_endpoints{model="stable",namespace="ns",pool="pool"} 2`)
+}
+
 func TestAPoolWithoutReadyPodsIsRefusedForThatReason(t *testing.T) {
 	t.Parallel()
 	e := serving(0, "stable")

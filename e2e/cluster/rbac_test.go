@@ -55,6 +55,7 @@ func (s *suite) checkAudit() error {
 	allowed := []string{
 		"get httproutes", "patch httproutes", "watch httproutes", "get configmaps", "update configmaps", "get leases", "update leases",
 		"get inferencepools", "get services", "list pods", "get pods/proxy", "create pods/portforward", "get pods/portforward",
+		"get inferencemodelrewrites", "patch inferencemodelrewrites", "watch inferencemodelrewrites", "list inferencemodelrewrites", "list inferencemodels",
 	}
 	seen := map[string]int{}
 	for line := range bytes.Lines(raw) {

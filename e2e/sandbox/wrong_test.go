@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -44,6 +45,13 @@ func TestAGatewayThatIsWrongOnPurpose(t *testing.T) {
 			page = get(t, admin+"9902/metrics")
 			return regexp.MustCompile(`(?m)^infer_gateway_mismatches_total [1-9]`).MatchString(page)
 		}, func() string { return page })
+	})
+	t.Run("one-epp-per-rule: verify tells, though the pickers' split is the one asked for", func(t *testing.T) {
+		cmd := exec.CommandContext(t.Context(), filepath.Join(filepath.Dir(programPath(t)), "kubectl-infer"), "verify", "split", "httproute/chat", "--rate", "400")
+		cmd.Env = append(os.Environ(), "KUBECONFIG="+s.Kubeconfig)
+		if out := collect(t, cmd); out.code != 18 || !strings.Contains(out.stdout, "the wrong picker is asked") {
+			t.Errorf("got %s", out)
+		}
 	})
 	t.Run("provision-pickers=false: a missing picker stays missing", func(t *testing.T) { unprovisioned(t, s) })
 	t.Run("always-fail-closed: FailOpen without a picker is refused", func(t *testing.T) {

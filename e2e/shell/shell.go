@@ -26,12 +26,13 @@ type Shell struct {
 }
 
 // Up starts a sandbox of its own for the length of the test; root is the way
-// to the project's root, name tells sandboxes of several packages apart.
-func Up(t *testing.T, root, name string) Shell {
+// to the project's root, name tells sandboxes of several packages apart, flags
+// are more of `sandbox up`.
+func Up(t *testing.T, root, name string, flags ...string) Shell {
 	t.Helper()
 	s := create(t, root, name)
 	t.Cleanup(func() { _, _, _ = s.Run(context.WithoutCancel(t.Context()), "kubectl-infer sandbox down") })
-	out, said, err := s.Run(t.Context(), "kubectl-infer sandbox up --detach --low-ports off >&2; kubectl-infer sandbox status -o json")
+	out, said, err := s.Run(t.Context(), fmt.Sprintf("kubectl-infer sandbox up --detach --low-ports off %s >&2; kubectl-infer sandbox status -o json", strings.Join(flags, " ")))
 	if err != nil {
 		t.Fatalf("%v\n%s%s", err, out, said)
 	}

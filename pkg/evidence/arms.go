@@ -244,7 +244,7 @@ func (a *Arms) arm(side *arm, pages map[string]fetched, listErr error) rollout.A
 		return out
 	}
 	side.given.add(sum, out.Running, out.Ready)
-	out.Started, out.Finished, out.Progress = sum.started, sum.finished, sum.progress
+	out.Started, out.Finished, out.Progress, out.Overflows = sum.started, sum.finished, sum.progress, sum.overflows
 	for i, g := range a.gauges {
 		if sum.buckets[i] == nil {
 			sum.buckets[i] = make([]uint64, max(2, len(g.edges)+1))

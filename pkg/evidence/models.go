@@ -23,24 +23,26 @@ func PoolOf(object *unstructured.Unstructured) PoolRef {
 	return PoolRef{Group: cmp.Or(group, fallback), Name: name}
 }
 
-// SoleOwner finds the object called name, and refuses it when another one speaks
-// for the same model name of the same pool: the older one wins, so weights in the
-// other are read by nobody.
-func SoleOwner(all []unstructured.Unstructured, name string) (*unstructured.Unstructured, error) {
-	i := slices.IndexFunc(all, func(o unstructured.Unstructured) bool { return o.GetName() == name })
+// SoleOwner finds the object called name among those of its kind, and refuses it
+// when another one, of its kind or among the others, speaks for the same model
+// name of the same pool: the older one wins, so weights in the other are read by
+// nobody.
+func SoleOwner(kin []unstructured.Unstructured, name string, others ...unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	i := slices.IndexFunc(kin, func(o unstructured.Unstructured) bool { return o.GetName() == name })
 	if i < 0 {
 		return nil, fmt.Errorf("%q was deleted meanwhile", name)
 	}
-	own := &all[i]
+	own, all := &kin[i], slices.Concat(kin, others)
 	for j := range all {
 		other := &all[j]
-		if j == i || PoolOf(other) != PoolOf(own) {
+		// An InferenceModel may name the pool in either group.
+		if j == i || PoolOf(other).Name != PoolOf(own).Name || other.GetKind() == own.GetKind() && PoolOf(other) != PoolOf(own) {
 			continue
 		}
 		for _, model := range Claims(own) {
 			if slices.Contains(Claims(other), model) {
 				return nil, hint.Errorf("delete one of the two, or change its model name",
-					"%s %s and %s both say which targets serve %s; endpoint pickers follow the older one", own.GetKind(), name, other.GetName(), called(model))
+					"%s and %s both say which targets serve %s; endpoint pickers follow the older one", titled(own), titled(other), called(model))
 			}
 		}
 	}
@@ -67,6 +69,14 @@ func Claims(object *unstructured.Unstructured) []string {
 		}
 	}
 	return names
+}
+
+// titled names an object, with its group where several have its kind.
+func titled(o *unstructured.Unstructured) string {
+	if group := o.GroupVersionKind().Group; group == kube.LLMDModelRewrites().Group {
+		return o.GetKind() + "." + group + " " + o.GetName()
+	}
+	return o.GetKind() + " " + o.GetName()
 }
 
 func called(model string) string {

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
 	"github.com/kubectl-infer/kubectl-infer/pkg/evidence/scrape"
 	"github.com/kubectl-infer/kubectl-infer/pkg/gate"
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
@@ -55,6 +57,17 @@ type preset struct {
 	// astray counts answers that came from another endpoint than the one picked;
 	// "" if nothing does.
 	astray string
+	// overflows counts the requests that a circuit breaker of the gateway kept
+	// back, which are among the bad ones; "" if nothing does.
+	overflows string
+	// rules is a gauge with a series for every target model of the rules that a
+	// picker follows, by model; "" where only heeds tells.
+	rules string
+	// serving is a gauge of the endpoints that answer to a model, by label model;
+	// "" where pickers do not ask their pods.
+	serving string
+	// heeds are the kinds of object that the program takes target models from.
+	heeds []schema.GroupResource
 	// unseen says which errors these pages cannot show; "" when they show all
 	// that reach the gateway's clients.
 	unseen string
@@ -102,7 +115,7 @@ func families() []string {
 	list := []string{bornFamily}
 	for _, p := range presets() {
 		list = append(append(append(list, p.marks...), p.families...), p.running...)
-		list = append(list, p.progress, p.prompts, p.answers, p.astray)
+		list = append(list, p.progress, p.prompts, p.answers, p.astray, p.overflows, p.rules, p.serving)
 		for _, h := range p.histograms {
 			list = append(list, h.family, h.instead)
 		}
@@ -156,16 +169,16 @@ func (p preset) of(pool Pool) match {
 
 // separable refuses a preset whose series cannot tell the arms apart.
 func (p preset) separable(pools []Pool, pages []*scrape.Page) error {
-	if p.backend != "" {
-		return p.nameBackends(pools, pages)
-	}
 	var models []string
 	for _, pool := range pools {
 		if pool.Model != "" {
 			models = append(models, pool.Model)
 		}
 	}
-	if len(models) == 0 {
+	switch {
+	case len(models) == 0 && p.backend != "":
+		return p.nameBackends(pools, pages)
+	case len(models) == 0:
 		return nil
 	}
 	if p.model == "" {

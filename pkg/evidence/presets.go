@@ -4,9 +4,12 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
 	"github.com/kubectl-infer/kubectl-infer/pkg/evidence/edges"
 	"github.com/kubectl-infer/kubectl-infer/pkg/evidence/scrape"
 	"github.com/kubectl-infer/kubectl-infer/pkg/gate"
+	"github.com/kubectl-infer/kubectl-infer/pkg/kube"
 )
 
 // presets are the programs we can read, in the order they are looked for.
@@ -16,19 +19,33 @@ import (
 func presets() []preset {
 	return []preset{
 		ours(),
-		reference("llm-d", "llm-d router", "llm_d_epp_", "request_running", "request_input_tokens", "request_output_tokens", map[gate.Metric]histogram{
+		reference("llm-d", llmdRules(), "llm-d router", "llm_d_epp_", "request_running", "request_input_tokens", "request_output_tokens", map[gate.Metric]histogram{
 			gate.TTFT: {family: "llm_d_epp_request_ttft_seconds", match: match{"streaming": "true"}},
 			gate.TPOT: {family: "llm_d_epp_request_streaming_tpot_seconds"},
 			gate.E2E:  {family: "llm_d_epp_request_duration_seconds"},
 		}),
-		reference("llm-d-old", "llm-d router before v0.9", "llm_d_router_epp_", "running_requests", "input_tokens", "output_tokens", predicted("llm_d_router_epp_")),
-		reference("gie-v1", "inference extension v1.1 to v1.5", "inference_objective_", "running_requests", "input_tokens", "output_tokens", predicted("inference_objective_")),
-		reference("gie-v0.5", "inference extension v0.5 and v1.0", "inference_model_", "running_requests", "input_tokens", "output_tokens", map[gate.Metric]histogram{
+		reference("llm-d-old", llmdRules(), "llm-d router before v0.9", "llm_d_router_epp_", "running_requests", "input_tokens", "output_tokens", predicted("llm_d_router_epp_")),
+		reference("gie-v1", rulesOf(kube.ModelRewrites()), "inference extension v1.1 to v1.5", "inference_objective_", "running_requests", "input_tokens", "output_tokens", predicted("inference_objective_")),
+		reference("gie-v0.5", rulesOf(kube.InferenceModels()), "inference extension v0.5 and v1.0", "inference_model_", "running_requests", "input_tokens", "output_tokens", map[gate.Metric]histogram{
 			gate.E2E: {family: "inference_model_request_duration_seconds"},
 		}),
 		vllm(),
 		envoy(),
 	}
+}
+
+func rulesOf(resources ...schema.GroupVersionResource) []schema.GroupResource {
+	var list []schema.GroupResource
+	for _, r := range resources {
+		list = append(list, r.GroupResource())
+	}
+	return list
+}
+
+// llmdRules are what an llm-d router follows: its own group, or the older one
+// where the cluster does not serve its own, which Heeds looks at.
+func llmdRules() []schema.GroupResource {
+	return rulesOf(kube.LLMDModelRewrites(), kube.ModelRewrites())
 }
 
 // predicted are the histograms of a picker that fills the latencies of tokens
@@ -49,6 +66,7 @@ func ours() preset {
 		model:    "target_model",
 		progress: "infer_picker_response_messages_total", running: []string{"infer_picker_requests_running"},
 		families: []string{finished}, astray: "infer_picker_served_mismatch_total",
+		overflows: "infer_picker_breaker_overflows_total", rules: "infer_picker_target_unloaded", serving: "infer_picker_model_endpoints",
 		count: func(page *scrape.Page, of match) (started, all, bad float64) {
 			started, _ = page.Sum("infer_picker_requests_started_total", of)
 			all, _ = page.Sum(finished, of)
@@ -76,10 +94,10 @@ func serverError(code string) bool {
 // descendants share. Requests are counted as finished when they begin, because
 // nothing counts their ends alike in every version: a window's errors are then
 // held against the requests begun in it. Refused bad requests are no errors.
-func reference(key, title, prefix, running, prompts, answers string, histograms map[gate.Metric]histogram) preset {
+func reference(key string, heeds []schema.GroupResource, title, prefix, running, prompts, answers string, histograms map[gate.Metric]histogram) preset {
 	total, failed := prefix+"request_total", prefix+"request_error_total"
 	return preset{
-		key: key, title: title, at: atPickers,
+		key: key, title: title, at: atPickers, heeds: heeds,
 		marks:    []string{total, prefix + running, prefix + "ready_endpoints"},
 		model:    "target_model_name",
 		progress: prefix + "request_duration_seconds_count", running: []string{prefix + running},
@@ -144,7 +162,7 @@ func envoy() preset {
 		marks:    []string{"envoy_cluster_upstream_rq_total"},
 		backend:  "envoy_cluster_name",
 		progress: "envoy_cluster_upstream_cx_rx_bytes_total", running: []string{"envoy_cluster_upstream_rq_active"},
-		families: []string{classes},
+		families: []string{classes}, overflows: "envoy_cluster_upstream_rq_pending_overflow",
 		count: func(page *scrape.Page, of match) (started, finished, bad float64) {
 			started, _ = page.Sum("envoy_cluster_upstream_rq_total", of)
 			finished, _ = page.Sum(classes, of)

@@ -1,15 +1,12 @@
 package evidence
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -101,26 +98,12 @@ func (a *Arms) token(ctx context.Context, pod *corev1.Pod, name string) error {
 
 // ask sends one request to a model server.
 func (a *Arms) ask(ctx context.Context, pod *corev1.Pod, method, path string, body []byte, into any) error {
-	client, base, err := a.reach.base(ctx, endpoint{pod: pod, port: a.canary().pool.port()})
+	status, text, err := a.reach.call(ctx, endpoint{pod: pod, port: a.canary().pool.port()}, method, path, body)
 	if err != nil {
 		return err
 	}
-	request, err := http.NewRequestWithContext(ctx, method, base+"/"+path, bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	request.Header.Set("Content-Type", "application/json")
-	response, err := client.Do(request)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(response.Body, probeBytes))
-	if err != nil {
-		return err
-	}
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: %s", response.Status, strings.TrimSpace(string(text[:min(len(text), 200)])))
+	if status != http.StatusOK {
+		return refused(status, text)
 	}
 	return json.Unmarshal(text, into)
 }

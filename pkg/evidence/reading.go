@@ -87,7 +87,7 @@ func (p preset) offers(pages []*scrape.Page) string {
 
 // reading is one page as numbers, in a fixed order: begun, finished, bad,
 // progress, the tokens of prompts and how many prompts, the same of answers,
-// then every gauge's cumulative buckets and count. A page without a
+// breaker overflows, then every gauge's cumulative buckets and count. A page without a
 // series of the program, or with other buckets than the gates are bound to,
 // cannot be read.
 func (p preset) reading(page *scrape.Page, of match, gauges []gauge) ([]float64, error) {
@@ -102,6 +102,8 @@ func (p preset) reading(page *scrape.Page, of match, gauges []gauge) ([]float64,
 		requests, _ := page.Sum(family+"_count", of)
 		values = append(values, tokens, requests)
 	}
+	overflows, _ := page.Sum(p.overflows, of)
+	values = append(values, overflows)
 	for _, g := range gauges {
 		var err error
 		if values, err = g.cumulative(page, of, values); err != nil {
@@ -127,13 +129,14 @@ func (g gauge) cumulative(page *scrape.Page, of match, values []float64) ([]floa
 }
 
 // fixed is how many numbers of a reading come before the gauges'.
-const fixed = 8
+const fixed = 9
 
 // increments is a window of one process, or of an arm.
 type increments struct {
 	started, finished, errors, progress uint64
 	promptTokens, prompts               uint64
 	answerTokens, answers               uint64
+	overflows                           uint64
 	buckets                             [][]uint64 // by gauge: requests per bucket, the last above every edge
 }
 
@@ -141,6 +144,7 @@ type increments struct {
 func split(grown []float64, gauges []gauge) increments {
 	w := increments{started: whole(grown[0]), finished: whole(grown[1]), errors: whole(grown[2]), progress: whole(grown[3])}
 	w.promptTokens, w.prompts, w.answerTokens, w.answers = whole(grown[4]), whole(grown[5]), whole(grown[6]), whole(grown[7])
+	w.overflows = whole(grown[8])
 	grown = grown[fixed:]
 	for _, g := range gauges {
 		if g.edges == nil {
@@ -175,6 +179,7 @@ func (w *increments) add(other increments) {
 	w.prompts += other.prompts
 	w.answerTokens += other.answerTokens
 	w.answers += other.answers
+	w.overflows += other.overflows
 	for i, row := range other.buckets {
 		if w.buckets[i] == nil {
 			w.buckets[i] = make([]uint64, len(row))

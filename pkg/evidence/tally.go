@@ -10,8 +10,9 @@ import (
 
 // Count is what one arm did since a Tally started.
 type Count struct {
-	Started uint64
-	Ready   int // endpoints now
+	Started   uint64
+	Overflows uint64 // kept back by a circuit breaker of the gateway
+	Ready     int    // endpoints now
 }
 
 // Tally counts requests on any number of arms, by the same series as Arms. It
@@ -34,6 +35,10 @@ func (t *Tally) Close() { t.arms.Close() }
 
 // Source says whose metrics are read.
 func (t *Tally) Source() string { return t.arms.Source() }
+
+// ByPicker says that pickers count, which may be asked for other requests than
+// the pods get.
+func (t *Tally) ByPicker() bool { return t.arms.preset.at == atPickers }
 
 // Lag is how long the counters may stay behind what happened: 0, or what a
 // Prometheus takes to scrape them.
@@ -75,6 +80,7 @@ func (t *Tally) Read(ctx context.Context) (counts []Count, astray uint64, err er
 		}
 		t.counts[i].Ready = arm.Ready
 		t.counts[i].Started += arm.Started
+		t.counts[i].Overflows += arm.Overflows
 	}
 	t.addAstray(pages)
 	return append([]Count(nil), t.counts...), t.astray, errors.Join(errs...)

@@ -51,6 +51,12 @@ const (
 	ModelRewrite, ModelRewriteOld = "x-llm-d-model-name-rewrite", "x-gateway-model-name-rewrite"
 )
 
+// Overloaded is the response header of a request that Envoy did not send, because
+// a circuit breaker was open; its value is "true". Gateways may suppress it.
+//
+// Source: https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/router_filter#x-envoy-overloaded
+const Overloaded = "x-envoy-overloaded"
+
 // RejectReason is the response header in which both servers say why they
 // answered a request themselves. Source: this package.
 const RejectReason = "x-infer-reject-reason"

@@ -362,6 +362,8 @@ func count(s State, o Observation, f Finding) State {
 	row.CanaryStarted += o.Sample.Canary.Started
 	row.StableStarted += o.Sample.Stable.Started
 	row.Requests += o.Sample.Canary.Finished
+	row.CanaryOverflows += o.Sample.Canary.Overflows
+	row.StableOverflows += o.Sample.Stable.Overflows
 	row.Warnings = o.Sample.Warnings
 	if all := row.CanaryStarted + row.StableStarted; all > 0 {
 		row.Seen = 100 * float64(row.CanaryStarted) / float64(all)

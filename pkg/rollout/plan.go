@@ -81,6 +81,15 @@ type Plan struct {
 	// IgnoreShare lets a step pass whatever share of the requests the canary
 	// gets: for pools that other routes send traffic to as well.
 	IgnoreShare bool `json:"ignoreShare,omitempty"`
+	// LoadAdapter is NAME=PATH of the LoRA adapter, which is the canary, that pods
+	// without it load before the first raise; empty when all have it.
+	LoadAdapter string `json:"loadAdapter,omitempty"`
+}
+
+// Adapter is the LoRA adapter that the plan has pods load; "" for none.
+func (p Plan) Adapter() (name, path string) {
+	name, path, _ = strings.Cut(p.LoadAdapter, "=")
+	return name, path
 }
 
 // Targets are all targets, the one with the journal first.
@@ -164,6 +173,9 @@ func (p Plan) Validate() error {
 		return wrong("capacity", "--capacity 0.8", "capacity %v is not between 0 and 1", p.Capacity)
 	case p.Alpha <= 0 || p.Alpha >= 1:
 		return wrong("alpha", "--alpha 0.01", "alpha %v is not between 0 and 1", p.Alpha)
+	}
+	if name, path := p.Adapter(); p.LoadAdapter != "" && (name != p.Canary || path == "") {
+		return wrong("loadAdapter", "--load-adapter "+p.Canary+"=PATH, as the model servers see it", "load adapter %q is not NAME=PATH of the canary %s", p.LoadAdapter, p.Canary)
 	}
 	last := 0
 	for _, step := range p.Steps {

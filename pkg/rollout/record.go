@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -97,6 +98,7 @@ type Record struct {
 	StableReady    int               `json:"stableReady,omitempty"`
 	StableRemoved  bool              `json:"stableRemoved,omitempty"` // by finish: there is no way back
 	Source         string            `json:"source,omitempty"`        // whose metrics the gates are read from, for people
+	Loaded         *Loaded           `json:"loaded,omitempty"`        // what the run loaded for the canary; nil for nothing
 	Gates          json.RawMessage   `json:"gates,omitempty"`         // the harm tests' state, see gate.Board
 	Steps          []StepResult      `json:"steps,omitempty"`
 	Decisions      []Decision        `json:"decisions,omitempty"`
@@ -115,13 +117,51 @@ type StepResult struct {
 	Seen  float64 `json:"seen"`
 	// CanaryStarted, StableStarted and Requests (finished on the canary) count
 	// since the step was settled.
-	CanaryStarted uint64        `json:"canaryStarted"`
-	StableStarted uint64        `json:"stableStarted"`
-	Requests      uint64        `json:"requests"`
-	Gates         []GateResult  `json:"gates,omitempty"`
-	Verdict       string        `json:"verdict,omitempty"`
-	Warnings      []string      `json:"warnings,omitempty"` // why the arms may not be comparable, as last seen
-	Took          time.Duration `json:"took"`
+	CanaryStarted uint64 `json:"canaryStarted"`
+	StableStarted uint64 `json:"stableStarted"`
+	Requests      uint64 `json:"requests"`
+	// CanaryOverflows and StableOverflows are the errors of a circuit breaker of
+	// the gateway, which count as errors of the arm and are no model's.
+	CanaryOverflows uint64        `json:"canaryOverflows,omitempty"`
+	StableOverflows uint64        `json:"stableOverflows,omitempty"`
+	Gates           []GateResult  `json:"gates,omitempty"`
+	Verdict         string        `json:"verdict,omitempty"`
+	Warnings        []string      `json:"warnings,omitempty"` // why the arms may not be comparable, as last seen
+	Took            time.Duration `json:"took"`
+}
+
+// Loaded is the LoRA adapter that a run had pods load. It is recorded before a
+// pod is asked, so a pod that is listed may lack it; one that is not had it
+// already, and keeps it when the run goes back.
+type Loaded struct {
+	Name string `json:"name"`
+	// Port is where the model servers answer.
+	Port int32       `json:"port"`
+	Pods []LoadedPod `json:"pods"`
+}
+
+// LoadedPod names one pod; one of another UID is another pod.
+type LoadedPod struct {
+	Name string `json:"name"`
+	UID  string `json:"uid"`
+}
+
+// With is what is loaded once pods are asked for it, too.
+func (l Loaded) With(pods ...LoadedPod) *Loaded {
+	known := append([]LoadedPod(nil), l.Pods...)
+	for _, pod := range pods {
+		if !slices.Contains(known, pod) {
+			known = append(known, pod)
+		}
+	}
+	l.Pods = known
+	return &l
+}
+
+// Unwanted says that the run is over and went back, while pods may still have
+// what it loaded.
+func (r Record) Unwanted() bool {
+	return r.Phase == RolledBack && r.Loaded != nil && len(r.Loaded.Pods) > 0
 }
 
 // Decision is one line of the record's history.

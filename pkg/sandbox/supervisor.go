@@ -33,7 +33,8 @@ type Options struct {
 	Defects          translate.Defects // wrongs of real gateways
 	LowPorts         bool              // these two as gateway.Options has them
 	ProvisionPickers bool
-	Audit            bool // the API server writes audit.log among the logs
+	Audit            bool         // the API server writes audit.log among the logs
+	ModelRewrite     RewriteShape // ShapeTargets by default
 
 	Progress func(format string, args ...any)             // what is being done, a line each; may be nil
 	Ready    func(ctx context.Context, state State) error // called once everything answers; may be nil
@@ -125,9 +126,17 @@ func (s *supervisor) obtain(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	found, err := store.Obtain(ctx, func(line string) { s.Progress("%s", line) })
+	say := func(line string) { s.Progress("%s", line) }
+	found, err := store.Obtain(ctx, say)
 	if err != nil {
 		return err
+	}
+	if s.ModelRewrite == ShapeSplit {
+		split, err := store.Obtain(ctx, say, assets.ModelRewriteSplitCRDs)
+		if err != nil {
+			return err
+		}
+		found = append(found, split...)
 	}
 	s.paths = map[string]string{}
 	for _, a := range found {
@@ -161,13 +170,9 @@ func (s *supervisor) prepareAPI(ctx context.Context) error {
 	if err := s.control.WriteKubeconfig(s.folder.Kubeconfig(), ContextName(s.Name)); err != nil {
 		return err
 	}
-	var documents [][]byte
-	for _, name := range assets.Definitions() {
-		text, err := os.ReadFile(s.paths[name])
-		if err != nil {
-			return fmt.Errorf("read %s: %w", name, err)
-		}
-		documents = append(documents, text)
+	documents, err := definitions(s.paths, s.ModelRewrite)
+	if err != nil {
+		return err
 	}
 	s.Progress("installing the Gateway API and InferencePool definitions")
 	if err := controlplane.InstallCRDs(ctx, s.control.AdminConfig(), documents...); err != nil {

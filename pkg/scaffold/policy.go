@@ -16,6 +16,7 @@ import (
 type PolicyOptions struct {
 	Name, Namespace string
 	Route           string // the HTTPRoute that is limited; empty is the whole Gateway
+	Rule            string // of Route, the one that is limited; empty is all of them
 	Gateway         string
 	MaxConcurrent   int // requests at once to one backend of the route
 	MaxPending      int // requests that wait for a connection
@@ -70,6 +71,9 @@ func (o PolicyOptions) policy(kind string, spec map[string]any) *unstructured.Un
 	target := map[string]any{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": o.Gateway}
 	if o.Route != "" && kind == "BackendTrafficPolicy" {
 		target["kind"], target["name"] = "HTTPRoute", o.Route
+		if o.Rule != "" {
+			target["sectionName"] = o.Rule
+		}
 	}
 	spec["targetRefs"] = []any{target}
 	object := &unstructured.Unstructured{Object: map[string]any{

@@ -19,8 +19,9 @@ func TestPolicies(t *testing.T) {
 		options PolicyOptions
 		want    string
 	}{
-		"limits are a circuit breaker of the route":   {PolicyOptions{Route: "chat", MaxConcurrent: 2, MaxPending: 1}, `{"circuitBreaker":{"maxParallelRequests":2,"maxPendingRequests":1},` + route + `}`},
-		"0 pending would refuse all, and is no limit": {PolicyOptions{Route: "chat", MaxConcurrent: 1}, `{"circuitBreaker":{"maxParallelRequests":1},` + route + `}`},
+		"limits are a circuit breaker of the route":    {PolicyOptions{Route: "chat", MaxConcurrent: 2, MaxPending: 1}, `{"circuitBreaker":{"maxParallelRequests":2,"maxPendingRequests":1},` + route + `}`},
+		"0 pending would refuse all, and is no limit":  {PolicyOptions{Route: "chat", MaxConcurrent: 1}, `{"circuitBreaker":{"maxParallelRequests":1},` + route + `}`},
+		"of one rule only":                             {PolicyOptions{Route: "chat", Rule: "qwen", MaxConcurrent: 1}, `{"circuitBreaker":{"maxParallelRequests":1},` + strings.Replace(route, `"chat"`, `"chat","sectionName":"qwen"`, 1) + `}`},
 		"a timeout":                                    {PolicyOptions{Timeout: 24 * time.Hour}, `{` + gateway + `,"timeout":{"http":{"requestTimeout":"24h"}}}`},
 		"only what was not begun is sent again":        {PolicyOptions{Retries: 2}, `{"retry":{"numRetries":2,"retryOn":{"triggers":["connect-failure","refused-stream"]}},` + gateway + `}`},
 		"a buffer is of the Gateway, also for a route": {PolicyOptions{Route: "chat", Buffer: "20Mi"}, `{"connection":{"bufferLimit":"20Mi"},` + gateway + `}`},

@@ -2,6 +2,7 @@ package target
 
 import (
 	"cmp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -62,6 +63,17 @@ func (k Kind) Splits(object *unstructured.Unstructured) []Split {
 		splits = append(splits, s)
 	}
 	return splits
+}
+
+// Sends says whether a split of the object names model as a target, at whatever
+// weight.
+func (k Kind) Sends(object *unstructured.Unstructured, model string) bool {
+	for _, split := range k.Splits(object) {
+		if slices.ContainsFunc(split.Shares, func(s Share) bool { return s.Name == model }) {
+			return true
+		}
+	}
+	return false
 }
 
 func routeSplits(route *unstructured.Unstructured) []Split {

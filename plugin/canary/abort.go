@@ -10,6 +10,7 @@ import (
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
+	"github.com/kubectl-infer/kubectl-infer/pkg/evidence"
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 	"github.com/kubectl-infer/kubectl-infer/pkg/journal"
 	"github.com/kubectl-infer/kubectl-infer/pkg/kube"
@@ -88,7 +89,7 @@ the baseline was read back, 15 if it could not be.`,
 
   # the last step of a pipeline, run whatever happened: cleans up only behind a runner that died
   kubectl infer canary abort httproute/chat --if-stale`,
-		RunE:    func(cmd *cobra.Command, args []string) error { return b.abort(cmd.Context(), args) },
+		RunE: func(cmd *cobra.Command, args []string) error { return b.abort(cmd.Context(), args) },
 	}
 	b.add(cmd)
 	cmd.Flags().BoolVar(&b.takeOver, "take-over", false, "do not ask a run that is alive: take the lease from it")
@@ -193,6 +194,9 @@ func (b *back) over(ctx context.Context, record rollout.Record) error {
 	if err := list.group().Release(ctx); err != nil {
 		return err
 	}
+	if record.Unwanted() {
+		return takeAway(ctx, b.clients, evidence.Auto, b.store, &record, b.report)
+	}
 	if record.Phase == rollout.RolledBack && record.Cause == rollout.ByRequest {
 		outcome := rollout.Result{Outcome: rollout.Returned, Why: record.Reason, Record: record}
 		return b.conclude(ctx, outcome, list)
@@ -226,6 +230,7 @@ func (b *back) restore(ctx context.Context, lease *journal.Lease, record rollout
 	result := rollout.Run(ctx, rollout.Begin(record, nil), rollout.Deps{
 		Targets: list.group(), Journal: b.store, Clock: systemClock{}, Reporter: b.report, RollbackLimit: b.limit, Lock: lease,
 	})
+	unwanted(ctx, b.clients, evidence.Auto, b.store, &result.Record, b.report)
 	return b.conclude(ctx, result, list)
 }
 

@@ -206,6 +206,9 @@ func printExplanation(out io.Writer, r rollout.Record, doc explanation) {
 	for i, step := range doc.Steps {
 		fmt.Fprintf(out, "\nstep %d: %d%% asked, %.1f%% seen (%d of %d requests), %s after %v\n", i+1, step.Asked, step.Seen,
 			step.CanaryStarted, step.CanaryStarted+step.StableStarted, step.Verdict, step.Took.Round(100*time.Millisecond))
+		if text := overflows(step.StepResult); text != "" {
+			fmt.Fprintf(out, "  breaker: %s\n", text)
+		}
 		for _, w := range step.Warnings {
 			fmt.Fprintf(out, "  warning: %s\n", w)
 		}

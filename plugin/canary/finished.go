@@ -12,6 +12,7 @@ import (
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
+	"github.com/kubectl-infer/kubectl-infer/pkg/evidence"
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 	"github.com/kubectl-infer/kubectl-infer/pkg/journal"
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
@@ -41,6 +42,9 @@ func (b *back) undo(ctx context.Context, args []string) error {
 		return err
 	}
 	defer release(ctx, lease, b.report)
+	if record.Unwanted() {
+		return takeAway(ctx, b.clients, evidence.Auto, b.store, &record, b.report)
+	}
 	if record.Phase == rollout.RolledBack {
 		fmt.Fprintf(b.streams.Out, "%s: already at the baseline of run %s\n", b.object, record.Run)
 		return nil
@@ -227,6 +231,11 @@ func (b *back) gc(ctx context.Context, args []string, keep time.Duration) error 
 	}
 	if err := b.sweep(ctx, record); err != nil {
 		return err
+	}
+	if record.Unwanted() {
+		if err := takeAway(ctx, b.clients, evidence.Auto, b.store, &record, b.report); err != nil {
+			return err
+		}
 	}
 	if err := b.store.Empty(ctx, record); err != nil {
 		return err

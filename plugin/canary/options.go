@@ -54,6 +54,7 @@ func (f *planFlags) add(cmd *cobra.Command) {
 	set.BoolVar(&p.IgnoreShare, "ignore-share", false, "let a step pass whatever share of requests the canary gets: for pools that other routes send traffic to as well")
 	set.StringVar(&p.Rule, "rule", "", "name or index of the route's rule, when several hold both pools")
 	set.BoolVar(&p.AddBackend, "add-backend", false, "insert the canary at weight 0 when the rule does not list it")
+	set.StringVar(&p.LoadAdapter, "load-adapter", "", "NAME=PATH of the canary's LoRA adapter: ready pods without it load it before the first raise (vLLM's /v1/load_lora_adapter; PATH is as they see it), and unload it when the rollout goes back")
 	cmd.Flags().AddFlagSet(set)
 	f.Metrics.Add(cmd.Flags())
 	cmd.Flags().StringVarP(&f.file, "file", "f", "", "a plan file with these settings (see canary plan --schema), or - for stdin")

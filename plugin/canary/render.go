@@ -282,6 +282,9 @@ func printSteps(out io.Writer, rows []rollout.StepResult) {
 	}
 	writeTable(out, table)
 	for _, row := range rows {
+		if text := overflows(row); text != "" {
+			fmt.Fprintf(out, "breaker: at %d%%: %s\n", row.Asked, text)
+		}
 		for _, w := range row.Warnings {
 			fmt.Fprintf(out, "warning: at %d%%: %s\n", row.Asked, w)
 		}
@@ -289,6 +292,15 @@ func printSteps(out io.Writer, rows []rollout.StepResult) {
 	if slices.ContainsFunc(rows, func(r rollout.StepResult) bool { return r.Verdict == "Pass" && len(r.Gates) > 0 }) {
 		fmt.Fprintln(out, "UNSEEN: a canary with a smaller part of bad requests than this could have passed too (in more than 10 % of runs)")
 	}
+}
+
+// overflows tells errors of a limit from those of a model; "" if there are none.
+func overflows(row rollout.StepResult) string {
+	if row.CanaryOverflows+row.StableOverflows == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d requests of the canary and %d of stable met the gateway's circuit breaker: errors of a limit (maxParallelRequests, maxPendingRequests), not of a model",
+		row.CanaryOverflows, row.StableOverflows)
 }
 
 // unseen is what a step that passed could have missed.

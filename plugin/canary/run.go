@@ -68,8 +68,9 @@ anything moved, 17 waiting for approval, 19 returned to the baseline by request.
   # the same from a file: stable, canary, steps: [5, 25:approve, 100], gates, …
   kubectl infer canary run httproute/chat -f plan.yaml
 
-  # a LoRA adapter, with the default gates
-  kubectl infer canary run inferencemodel/loramodel --stable travel-helper-v1 --canary travel-helper-v2`,
+  # a LoRA adapter, with the default gates, loaded by the pods that lack it
+  kubectl infer canary run inferencemodel/loramodel --stable travel-helper-v1 --canary travel-helper-v2 \
+    --load-adapter travel-helper-v2=/models/Qwen-TravelHelper-Lora-v2`,
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), args) },
 	}
 	o.add(cmd)
@@ -146,6 +147,9 @@ func (o *runOptions) drive(ctx context.Context, clients *kube.Clients, object ob
 	if !ready.done {
 		people.opening(ready)
 	}
+	if err := o.load(ctx, clients, &ready, people); err != nil {
+		return nil, err
+	}
 	if err := o.record.open(ready); err != nil {
 		return nil, err
 	}
@@ -156,6 +160,7 @@ func (o *runOptions) drive(ctx context.Context, clients *kube.Clients, object ob
 		RollBackOnInterrupt: o.onInterrupt == "rollback", ReassertDrift: o.onDrift == "reassert",
 		RollbackLimit: o.rollbackLimit, NoWait: !o.wait, Lock: lease, Trace: o.record.trace(),
 	})
+	unwanted(ctx, clients, o.Options().Via, ready.store, &result.Record, people)
 	ended := report.Of(result)
 	if err := o.outputs.print(o.streams, ended); err != nil {
 		return &ended, err
@@ -201,7 +206,12 @@ func (o *runOptions) prepare(ctx context.Context, clients *kube.Clients, object 
 		return prepared{}, err
 	}
 	p.notes = append(p.notes, p.targets.ownerNotes(plan)...)
-	if err := o.ask(ctx, &p); err != nil {
+	if plan.LoadAdapter != "" {
+		err = p.planLoad(ctx) // the pods are asked once they have it
+	} else {
+		err = o.ask(ctx, &p)
+	}
+	if err != nil {
 		p.close()
 		return prepared{}, err
 	}
@@ -354,6 +364,9 @@ func fresh(list targets, plan rollout.Plan, digest string, old rollout.Record) (
 	}
 	if old.Run != "" {
 		record.Previous = old.Summarise()
+	}
+	if old.Unwanted() {
+		record.Loaded = old.Loaded
 	}
 	err := list.record(&record)
 	return record, err

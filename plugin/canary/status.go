@@ -166,6 +166,9 @@ func printStatus(out io.Writer, r rollout.Record, live []standing, now time.Time
 	for _, at := range live {
 		fmt.Fprintf(out, "target   %s: %s\n", at.Target, at)
 	}
+	if r.Loaded != nil {
+		fmt.Fprintf(out, "adapter  %s, loaded on %d pods by this rollout\n", r.Loaded.Name, len(r.Loaded.Pods))
+	}
 	fmt.Fprintf(out, "run      %s by %s, last write %s ago\n", r.Run, r.Holder, now.Sub(r.Updated).Round(time.Second))
 	printSteps(out, r.Steps)
 	if n := len(r.Decisions); n > 0 {

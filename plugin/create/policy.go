@@ -27,6 +27,7 @@ const policyExample = "kubectl infer create policy chat --route chat --max-concu
 type policy struct {
 	base
 	route, gateway string
+	rule           string
 	options        scaffold.PolicyOptions
 }
 
@@ -48,12 +49,16 @@ model server has begun to answer.`,
 		Example: `  # at most 64 requests of this route at once, 16 more waiting
   kubectl infer create policy chat --route chat --max-concurrent 64 --max-pending 16
 
+  # only the requests for one of its models
+  kubectl infer create policy chat-qwen --route chat --rule qwen --max-concurrent 64
+
   # large prompts and long generations through the whole Gateway
   kubectl infer create policy generations --gateway inference-gateway --buffer 20Mi --timeout 24h`,
 		RunE: func(cmd *cobra.Command, args []string) error { return p.run(cmd.Context(), args) },
 	}
 	set := cmd.Flags()
 	set.StringVar(&p.route, "route", "", "HTTPRoute that is limited")
+	set.StringVar(&p.rule, "rule", "", "name of the route's rule that is limited, such as the one create route made for a model; default is all of them")
 	set.StringVar(&p.gateway, "gateway", "", "Gateway that is limited; its routes' own policies go before it")
 	set.IntVar(&p.options.MaxConcurrent, "max-concurrent", 0, "requests at once to each backend; 0 leaves it to the gateway (Envoy Gateway: 1024)")
 	set.IntVar(&p.options.MaxPending, "max-pending", 0, "requests that wait for a connection; 0 leaves it to the gateway (1024)")
@@ -78,6 +83,8 @@ func (p *policy) check() error {
 	switch {
 	case (p.route == "") == (p.gateway == ""):
 		return hint.Errorf(policyExample, "name one of --route and --gateway")
+	case p.rule != "" && p.route == "":
+		return hint.Errorf("--route NAME --rule "+p.rule, "--rule %s is of a route, and no --route is given", p.rule)
 	case o.MaxConcurrent < 0 || o.MaxPending < 0 || o.Retries < 0:
 		return hint.Errorf(policyExample, "a limit is negative")
 	case o.MaxConcurrent == 0 && o.MaxPending == 0 && o.Buffer == "" && o.Timeout == 0 && o.Retries == 0:
@@ -98,6 +105,7 @@ func (p *policy) run(ctx context.Context, args []string) error {
 	}
 	o := p.options
 	o.Name, o.Namespace, o.Route, o.Gateway = p.name, clients.Namespace, p.route, p.gateway
+	o.Rule = p.rule
 	if !p.apply.Offline() {
 		if o.Gateway, err = p.honoured(ctx, clients); err != nil {
 			return err
@@ -156,6 +164,9 @@ func (p *policy) parents(ctx context.Context, clients *kube.Clients) ([]string, 
 	if err := decode(found, route); err != nil {
 		return nil, err
 	}
+	if err := p.checkRule(route); err != nil {
+		return nil, err
+	}
 	var names []string
 	for _, ref := range route.Spec.ParentRefs {
 		switch {
@@ -173,6 +184,23 @@ func (p *policy) parents(ctx context.Context, clients *kube.Clients) ([]string, 
 	return names, nil
 }
 
+// checkRule refuses a rule that the route does not have by that name.
+func (p *policy) checkRule(route *gwv1.HTTPRoute) error {
+	var names []string
+	for _, rule := range route.Spec.Rules {
+		if rule.Name != nil && (p.rule == "" || p.rule == string(*rule.Name)) {
+			return nil
+		}
+		if rule.Name != nil {
+			names = append(names, string(*rule.Name))
+		}
+	}
+	if p.rule == "" {
+		return nil
+	}
+	return exit.With(exit.PreflightRefused, hint.Errorf("rules with names: "+strings.Join(names, ", "), "httproute %s has no rule called %s", p.route, p.rule))
+}
+
 // sayOlder tells of a policy of the same kind that is attached already: the
 // older one wins, whole.
 func (p *policy) sayOlder(ctx context.Context, clients *kube.Clients, planned *unstructured.Unstructured) error {
@@ -184,23 +212,24 @@ func (p *policy) sayOlder(ctx context.Context, clients *kube.Clients, planned *u
 	if err != nil {
 		return fmt.Errorf("list %s: %w", at.Resource, err)
 	}
-	kind, name := attached(planned)
+	kind, name, rule := attached(planned)
 	for i := range list.Items {
 		other := &list.Items[i]
-		if k, n := attached(other); k == kind && n == name && other.GetName() != p.name {
+		if k, n, r := attached(other); k == kind && n == name && r == rule && other.GetName() != p.name {
 			p.note("%s %s is attached to %s %s already, and the older of two wins whole", strings.ToLower(planned.GetKind()), other.GetName(), strings.ToLower(kind), name)
 		}
 	}
 	return nil
 }
 
-// attached is the first object a policy is attached to.
-func attached(policy *unstructured.Unstructured) (kind, name string) {
+// attached is the first object a policy is attached to, and the part of it.
+func attached(policy *unstructured.Unstructured) (kind, name, section string) {
 	ref, _, _ := unstructured.NestedMap(policy.Object, "spec", "targetRef")
 	if refs, _, _ := unstructured.NestedSlice(policy.Object, "spec", "targetRefs"); len(refs) > 0 {
 		ref, _ = refs[0].(map[string]any)
 	}
 	kind, _ = ref["kind"].(string)
 	name, _ = ref["name"].(string)
-	return kind, name
+	section, _ = ref["sectionName"].(string)
+	return kind, name, section
 }

@@ -57,10 +57,14 @@ func (r request) rules() []rbacv1.PolicyRule {
 		{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"list"}},
 	}
 	if r.kind.Resource != kube.HTTPRoutes() { // two objects may claim one model name
-		rules = append(rules, rbacv1.PolicyRule{APIGroups: []string{r.kind.Resource.Group}, Resources: []string{r.kind.Resource.Resource}, Verbs: []string{"list"}})
+		rules = append(rules,
+			rbacv1.PolicyRule{
+				APIGroups: []string{kube.InferenceModels().Group, kube.LLMDModelRewrites().Group},
+				Resources: []string{kube.InferenceModels().Resource, kube.ModelRewrites().Resource}, Verbs: []string{"list"},
+			})
 	}
-	if r.via == evidence.Auto || r.via == evidence.PodProxy {
-		rules = append(rules, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods/proxy"}, Verbs: []string{"get"}})
+	if r.via == evidence.Auto || r.via == evidence.PodProxy { // get a page; create asks for a token, or loads an adapter
+		rules = append(rules, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods/proxy"}, Verbs: []string{"create", "get"}})
 	}
 	if r.via == evidence.Auto || r.via == evidence.PortForward {
 		rules = append(rules, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods/portforward"}, Verbs: []string{"create", "get"}})

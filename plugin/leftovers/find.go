@@ -91,8 +91,11 @@ func made(at schema.GroupVersionResource, o *unstructured.Unstructured) leftover
 	case err != nil:
 		f.unfinished, f.state = true, "a journal that cannot be read: "+err.Error()
 	default:
-		f.unfinished = !read.Phase.Finished()
+		f.unfinished = !read.Phase.Finished() || read.Unwanted()
 		f.state = strings.ToLower(fmt.Sprintf("rollout of %s: %s at %s", read.Plan.Target, read.Phase, read.Goal))
+		if read.Unwanted() {
+			f.state += fmt.Sprintf(", with adapter %s still loaded on %d pods", read.Loaded.Name, len(read.Loaded.Pods))
+		}
 	}
 	return f
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"errors"
+	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -130,6 +132,37 @@ func TestEventsHaveThePublishedShapeAndEndWithTheResult(t *testing.T) {
 	}
 	if got, want := strings.Join(types, " "), "Transition Looked Trouble Ended"; got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// TestEveryFieldIsPublished finds a field that was added and not written down,
+// also where no example above sets it.
+func TestEveryFieldIsPublished(t *testing.T) {
+	t.Parallel()
+	type shape struct {
+		Properties map[string]any   `json:"properties"`
+		Defs       map[string]shape `json:"$defs"`
+	}
+	var result, event shape
+	for name, into := range map[string]*shape{"canary-result": &result, "canary-event": &event} {
+		raw, err := os.ReadFile("../../docs/" + name + ".schema.json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(raw, into); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tc := range []struct {
+		of   any
+		here shape
+	}{{report.Result{}, result}, {report.Event{}, event}, {rollout.StepResult{}, result.Defs["step"]}, {rollout.GateResult{}, result.Defs["gate"]}} {
+		for field := range reflect.TypeOf(tc.of).Fields() {
+			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+			if tc.here.Properties[name] == nil {
+				t.Errorf("%T: the schema lacks %q", tc.of, name)
+			}
+		}
 	}
 }
 

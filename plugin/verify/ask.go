@@ -91,9 +91,9 @@ func (a *asker) one(ctx context.Context, c call, model string) answer {
 	return out
 }
 
-// many sends n requests at the rate, taking turns in calls, and returns when all
-// are answered, ctx ends, or nothing but failures came.
-func (a *asker) many(ctx context.Context, calls []call, model string, n int) answers {
+// many sends n requests at the rate, taking turns in calls and models, and returns
+// when all are answered, ctx ends, or nothing but failures came.
+func (a *asker) many(ctx context.Context, calls []call, models []string, n int) answers {
 	sum := answers{Codes: map[string]int{}, Models: map[string]int{}}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -109,7 +109,7 @@ func (a *asker) many(ctx context.Context, calls []call, model string, n int) ans
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			got := a.one(ctx, calls[i%len(calls)], model)
+			got := a.one(ctx, calls[i%len(calls)], models[i/len(calls)%len(models)])
 			mu.Lock()
 			defer mu.Unlock()
 			sum.add(got)

@@ -42,7 +42,7 @@ func TestRequestsAreCheapAndCounted(t *testing.T) {
 	defer ask.close()
 	header := http.Header{"X-Team": {"a"}}
 	list := []call{{kind: chat, path: "/v1/chat/completions", host: "models.example", header: header}, {kind: completions, path: "/v1/completions", host: "models.example", header: header}}
-	got := ask.many(t.Context(), list, "m", 40)
+	got := ask.many(t.Context(), list, []string{"m"}, 40)
 	if bad.Load() != 0 || chats.Load() != 20 || texts.Load() != 20 {
 		t.Errorf("%d chats, %d completions, %d malformed", chats.Load(), texts.Load(), bad.Load())
 	}
@@ -61,7 +61,7 @@ func TestAHopelessGatewayIsNotAskedOn(t *testing.T) {
 	defer server.Close()
 	ask := newAsker(server.URL, 10000, time.Minute)
 	defer ask.close()
-	got := ask.many(t.Context(), []call{{kind: chat, path: "/"}}, "m", 1000)
+	got := ask.many(t.Context(), []call{{kind: chat, path: "/"}}, []string{"m"}, 1000)
 	if n := asked.Load(); n < hopeless || n > hopeless+2*concurrency || got.Codes["404"] != int(n) {
 		t.Errorf("asked %d times, counted %+v", n, got)
 	}

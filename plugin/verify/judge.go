@@ -17,6 +17,9 @@ const (
 	// strays is the part of requests that may get lost or be answered elsewhere,
 	// as when a pod goes away.
 	strays = 0.01
+	// misdirected is how far the share that pickers were asked for and the one that
+	// pods served may lie apart: other requests, and failures, come to pods too.
+	misdirected = 0.1
 	// z is the 97.5 % quantile of the normal distribution: two-sided 95 %.
 	z = 1.959963984540054
 )
@@ -31,6 +34,12 @@ type armReport struct {
 	High    float64 `json:"high"`
 	Started uint64  `json:"started"`
 	Ready   int     `json:"readyEndpoints"`
+	// Overflows are the requests among them that a circuit breaker of the gateway
+	// kept back.
+	Overflows uint64 `json:"breakerOverflows"`
+	// Served are the requests that the pool's model servers answered in the same
+	// time, by their own counters; nil when these were not read.
+	Served *uint64 `json:"served,omitempty"`
 }
 
 // answers sums up what came back of the requests sent.
@@ -50,7 +59,7 @@ type splitReport struct {
 	Namespace  string       `json:"namespace"`
 	Rule       string       `json:"rule,omitempty"`
 	Gateway    string       `json:"gateway,omitempty"`
-	Model      string       `json:"model,omitempty"`
+	Models     []string     `json:"models,omitempty"` // asked for, in turn
 	Source     string       `json:"source"`
 	Passive    bool         `json:"passive"`
 	Answers    answers      `json:"answers"`
@@ -108,6 +117,11 @@ func (r *splitReport) decide() {
 	if failed := r.Answers.Sent - r.Answers.OK; failed > 0 {
 		wrong("%d of %d requests were not answered with 2xx%s", failed, r.Answers.Sent, because(r.Answers.Problem))
 	}
+	for _, arm := range r.Arms {
+		if arm.Overflows > 0 && !r.Passive {
+			wrong("%d requests for %s met the gateway's circuit breaker: errors of a limit, not of a model", arm.Overflows, arm.Name)
+		}
+	}
 	if float64(r.Missing) > strays*float64(r.Answers.OK) {
 		wrong("%d of %d answers came from none of these arms: another rule or route takes the requests, or no picker is asked", r.Missing, r.Answers.OK)
 	}
@@ -122,6 +136,7 @@ func (r *splitReport) decide() {
 	if float64(r.Astray) > strays*float64(r.Counted) {
 		wrong("%d of %d requests were answered by another endpoint than the picker chose", r.Astray, r.Counted)
 	}
+	r.wrongPickers(wrong)
 	r.unknownModels(wrong)
 	switch {
 	case len(r.Reasons) > 0:
@@ -133,6 +148,27 @@ func (r *splitReport) decide() {
 		r.Verdict = gate.Pass
 	}
 	r.Next = r.next()
+}
+
+// wrongPickers finds arms whose pickers were asked for another part of the requests
+// than their pods served: a gateway that asks one picker for a whole rule.
+func (r *splitReport) wrongPickers(wrong func(string, ...any)) {
+	served := uint64(0)
+	for _, arm := range r.Arms {
+		if arm.Served == nil {
+			return
+		}
+		served += *arm.Served
+	}
+	if served < floor || r.Counted < floor {
+		return
+	}
+	for _, arm := range r.Arms {
+		share := float64(*arm.Served) / float64(served)
+		if math.Abs(share-arm.Seen) > misdirected {
+			wrong("%s was picked for %s of the requests, and its pods served %s: the wrong picker is asked", arm.Name, percent(arm.Seen), percent(share))
+		}
+	}
 }
 
 // known is how many of the requests counted are known to be of this split: what

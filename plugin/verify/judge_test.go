@@ -32,6 +32,14 @@ func TestWilsonIsTheScoreInterval(t *testing.T) {
 	}
 }
 
+// servedBy are arms whose model servers were read, too.
+func servedBy(arms []armReport, counts ...uint64) []armReport {
+	for i := range arms {
+		arms[i].Served = &counts[i]
+	}
+	return arms
+}
+
 func TestVerdictOfASplit(t *testing.T) {
 	t.Parallel()
 	sent := func(n, ok int) answers { return answers{Sent: n, OK: ok, Codes: map[string]int{}} }
@@ -54,6 +62,9 @@ func TestVerdictOfASplit(t *testing.T) {
 		"an answer that failed fails":                        {splitReport{Arms: arms(0.5, 100, 100), Answers: sent(200, 199)}, gate.Fail, "1 of 200 requests"},
 		"answers of another endpoint than picked fail":       {splitReport{Arms: arms(0.5, 100, 100), Answers: sent(200, 200), Astray: 3}, gate.Fail, "another endpoint"},
 		"a few of them, as when a pod goes, do not":          {splitReport{Arms: arms(0.5, 100, 100), Answers: sent(200, 200), Astray: 2}, gate.Pass, ""},
+		"pods that serve another share than their picker":    {splitReport{Arms: servedBy(arms(0.5, 100, 100), 180, 20), Answers: sent(200, 200)}, gate.Fail, "a was picked for 50.0% of the requests, and its pods served 90.0%: the wrong picker is asked"},
+		"pods that serve what their picker was asked for":    {splitReport{Arms: servedBy(arms(0.5, 100, 100), 104, 98), Answers: sent(200, 200)}, gate.Pass, ""},
+		"a breaker's errors are told from a model's":         {splitReport{Arms: []armReport{{Name: "a", Asked: 1, Started: 200, Overflows: 7}}, Answers: sent(200, 193)}, gate.Fail, "7 requests for a met the gateway's circuit breaker"},
 		"few requests are undecided":                         {splitReport{Arms: arms(0.1, 18, 2), Answers: sent(20, 20)}, gate.Inconclusive, "too few"},
 		"what others sent does not make few requests enough": {splitReport{Arms: arms(0.5, 60, 60), Answers: sent(20, 20)}, gate.Inconclusive, "20 requests are too few"},
 		"a share so small that it may hide is undecided":     {splitReport{Arms: arms(0.01, 198, 2), Answers: sent(200, 200)}, gate.Inconclusive, "too few"},

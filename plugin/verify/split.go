@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,7 +31,7 @@ const (
 type splitOptions struct {
 	asking
 	rule     string
-	model    string
+	models   []string
 	requests int
 	passive  bool
 	duration time.Duration
@@ -49,6 +50,7 @@ Sends a bounded number of one-token requests through the gateway, or none with
 their model servers'. Exit code 0: the split is as asked; 18: it is not, answers
 failed, or the requests were too few to tell.`,
 		Example: `  kubectl infer verify split httproute/chat
+  kubectl infer verify split httproute/chat --rule qwen --model qwen --model travel-helper-v1
   kubectl infer verify split inferencemodel/loramodel --requests 500 --path chat
   kubectl infer verify split httproute/chat --passive --duration 1m -o json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -56,7 +58,7 @@ failed, or the requests were too few to tell.`,
 		},
 	}
 	cmd.Flags().StringVar(&o.rule, "rule", "", "name or index of the rule, when several split")
-	cmd.Flags().StringVar(&o.model, "model", "", "model name to ask for (default what the rule's X-Gateway-Model-Name or the object names)")
+	cmd.Flags().StringArrayVar(&o.models, "model", nil, "model name to ask for; repeatable, they are asked in turn (default all that the rule's X-Gateway-Model-Name, or the object, names)")
 	cmd.Flags().IntVar(&o.requests, "requests", 200, "requests to send")
 	cmd.Flags().BoolVar(&o.passive, "passive", false, "send nothing, and count the requests that come by themselves")
 	cmd.Flags().DurationVar(&o.duration, "duration", 30*time.Second, "how long --passive counts")
@@ -101,7 +103,7 @@ func (o *splitOptions) run(ctx context.Context, clients *kube.Clients, streams g
 		if through, err = o.passage(ctx, clients, object, split, pools[0], isRoute); err != nil {
 			return err
 		}
-		report.Gateway, report.Model = through.base, through.model
+		report.Gateway, report.Models = through.base, through.models
 	}
 	tally := evidence.NewTally(clients, pools, o.Metrics.Options())
 	defer tally.Close()
@@ -109,9 +111,12 @@ func (o *splitOptions) run(ctx context.Context, clients *kube.Clients, streams g
 		return err
 	}
 	report.Source = tally.Source()
+	served := o.servers(ctx, clients, pools, tally)
+	defer served.close()
 	if err := o.count(ctx, streams, tally, through, report); err != nil {
 		return err
 	}
+	served.fill(context.WithoutCancel(ctx), report)
 	if err := report.judge(); err != nil {
 		return err
 	}
@@ -134,34 +139,33 @@ func (o *splitOptions) conclude(streams genericiooptions.IOStreams, report *spli
 
 // passage is how requests get to the split.
 type passage struct {
-	base, model string
-	calls       []call
+	base   string
+	models []string
+	calls  []call
 }
 
 func (o *splitOptions) passage(ctx context.Context, clients *kube.Clients, object *unstructured.Unstructured, split target.Split, pool evidence.Pool, isRoute bool) (*passage, error) {
-	p := &passage{base: o.gateway, model: o.model}
+	p := &passage{base: o.gateway, models: o.models}
 	var route *gatewayv1.HTTPRoute
 	var err error
 	rule := split.Index
 	if isRoute {
 		route, err = typedRoute(object)
 	} else {
-		if p.model == "" {
-			p.model = modelNamed(object, split.Index)
+		if name := modelNamed(object, split.Index); len(p.models) == 0 && name != "" {
+			p.models = []string{name}
 		}
-		if p.model != "" {
-			route, rule, err = routeTo(ctx, clients, pool, p.model)
+		if len(p.models) > 0 {
+			route, rule, err = routeTo(ctx, clients, pool, p.models[0])
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	if p.model == "" && isRoute {
-		if named := modelsOf(route.Spec.Rules[rule]); len(named) > 0 {
-			p.model = named[0]
-		}
+	if len(p.models) == 0 && isRoute {
+		p.models = modelsOf(route.Spec.Rules[rule])
 	}
-	if p.model == "" {
+	if len(p.models) == 0 {
 		return nil, hint.Errorf("--model NAME, one that the pools serve (GET /v1/models of a model server lists them)",
 			"%s %s: rule %s names no model to ask for", object.GetKind(), object.GetName(), split.Rule)
 	}
@@ -206,9 +210,9 @@ func (o *splitOptions) count(ctx context.Context, streams genericiooptions.IOStr
 	}
 	ask := newAsker(through.base, o.rate, o.timeout)
 	defer ask.close()
-	fmt.Fprintf(streams.ErrOut, "sending %d requests for model %s to %s, %s a second at most (counted by %s)\n",
-		o.requests, through.model, through.base, strconv.FormatFloat(o.rate, 'g', -1, 64), report.Source)
-	first := ask.one(ctx, through.calls[0], through.model)
+	fmt.Fprintf(streams.ErrOut, "sending %d requests for %s to %s, %s a second at most (counted by %s)\n",
+		o.requests, naming(through.models), through.base, strconv.FormatFloat(o.rate, 'g', -1, 64), report.Source)
+	first := ask.one(ctx, through.calls[0], through.models[0])
 	if err := reachable(through.base, first); err != nil {
 		return err
 	}
@@ -216,7 +220,7 @@ func (o *splitOptions) count(ctx context.Context, streams genericiooptions.IOStr
 	running, done := context.WithCancel(ctx)
 	go func() {
 		defer done()
-		sent <- ask.many(ctx, through.calls, through.model, o.requests-1)
+		sent <- ask.many(ctx, through.calls, through.models, o.requests-1)
 	}()
 	watch(running, tally)
 	report.Answers = <-sent
@@ -225,6 +229,14 @@ func (o *splitOptions) count(ctx context.Context, streams genericiooptions.IOStr
 		return ctx.Err()
 	}
 	return fill(ctx, tally, report)
+}
+
+// naming is a list of models in a sentence.
+func naming(models []string) string {
+	if len(models) == 1 {
+		return "model " + models[0]
+	}
+	return "models " + strings.Join(models, ", ")
 }
 
 // watch reads the counters until ctx ends, so that a process which restarts or
@@ -259,7 +271,7 @@ func fill(ctx context.Context, tally *evidence.Tally, report *splitReport) error
 		}
 		total := uint64(0)
 		for i, c := range counts {
-			report.Arms[i].Started, report.Arms[i].Ready = c.Started, c.Ready
+			report.Arms[i].Started, report.Arms[i].Ready, report.Arms[i].Overflows = c.Started, c.Ready, c.Overflows
 			total += c.Started
 		}
 		report.Astray = astray

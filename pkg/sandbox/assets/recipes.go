@@ -94,6 +94,11 @@ func recipes(arch string) []recipe {
 			sum:  "h1:w9Awt60cmI1vM7Y6N81h8wDCBP0WkmxpdI7GKY0v070=",
 			glob: "config/crd/bases/inference.networking.x-k8s.io_inference[mo]*.yaml",
 		}),
+		onRequest(definitions(archive{
+			name: ModelRewriteSplitCRDs, module: "sigs.k8s.io/gateway-api-inference-extension", version: "v1.2.1",
+			sum:  "h1:kQjnFWW8YLCN42EZxDNxTuDE0xHkPkoyaEVpQ5sNCBQ=",
+			glob: "config/crd/bases/inference.networking.x-k8s.io_inference[mo]*.yaml",
+		})),
 		definitions(archive{
 			name: EnvoyGatewayCRDs, module: "github.com/envoyproxy/gateway", version: "v1.9.0",
 			sum:  "h1:PaOpud15v3kDCl3L5yc1TdYzggCMpRm1yRjNKmLkzHA=",
@@ -107,15 +112,25 @@ func recipes(arch string) []recipe {
 const (
 	InferenceModelCRDs = "inference-model-crds" // and InferencePool v1alpha2
 	ModelRewriteCRDs   = "model-rewrite-crds"   // and InferenceObjective
+	// ModelRewriteSplitCRDs are the same kinds as of v1.2, whose rewrites have a
+	// list called split instead of targets: one of the two for each API server.
+	ModelRewriteSplitCRDs = "model-rewrite-split-crds"
 	// EnvoyGatewayCRDs are the two policies that the gateway serves a part of, and
 	// EnvoyProxy, which guides apply and which has no effect here. The others
 	// would be accepted and do nothing.
 	EnvoyGatewayCRDs = "envoy-gateway-crds"
 )
 
-// Definitions lists the assets that hold CustomResourceDefinitions.
+// Definitions lists the assets that hold CustomResourceDefinitions, but for
+// ModelRewriteSplitCRDs.
 func Definitions() []string {
 	return []string{GatewayAPICRDs, InferencePoolCRDs, InferenceModelCRDs, ModelRewriteCRDs, EnvoyGatewayCRDs}
+}
+
+// onRequest is r, made only when it is asked for by name.
+func onRequest(r recipe) recipe {
+	r.extra = true
+	return r
 }
 
 func kubernetes(name, duration string, ask []string, parse func(string) string) recipe {

@@ -38,6 +38,7 @@ func TestMistakesGetACodeAndAHint(t *testing.T) {
 		{"up --foo", ExitUsage, "hint: see kubectl infer sandbox up --help"},
 		{"up extra", ExitUsage, "hint: see kubectl infer sandbox up --help"},
 		{"up --low-ports=on", ExitUsage, "hint: use auto or off"},
+		{"up --model-rewrite=both", ExitUsage, "hint: use targets or split"},
 		{"up --name A_B", ExitError, "hint: use up to 40 lower-case letters"},
 		{"run", ExitUsage, "hint: see kubectl infer sandbox run --help"},
 		{"run -- no-such-command", ExitError, "hint: give a command that is on PATH"},

@@ -30,6 +30,7 @@ type settings struct {
 	defects    []string
 	provision  bool
 	audit      bool
+	rewrite    string
 	images     map[string]string
 }
 
@@ -39,6 +40,7 @@ func (s *settings) register(f *pflag.FlagSet) {
 	f.StringSliceVar(&s.defects, "defect", nil, "make the gateway wrong as real ones are, for tests: "+strings.Join(translate.DefectNames(), ", ")+"; repeatable")
 	f.BoolVar(&s.provision, "provision-pickers", true, "make the picker of a pool whose picker Service is missing, at Gateways of ACK's class, as ACK does")
 	f.BoolVar(&s.audit, "audit", false, "have the API server write who asked for what into audit.log, beside its other logs")
+	f.StringVar(&s.rewrite, "model-rewrite", string(sandbox.ShapeTargets), "what InferenceModelRewrites of inference.networking.x-k8s.io call their list: targets (inference extension v1.3 to v1.5) or split (v1.2); those of llm-d.ai always say targets")
 	f.StringToStringVar(&s.images, "image", nil, "IMAGE=BINARY: run a program of this machine (a path, a name on PATH, or one of ours) for containers of an image; repeatable")
 }
 
@@ -52,12 +54,16 @@ func (s *settings) options() (sandbox.Options, error) {
 	if mode != xds.PickerBuffered && mode != xds.PickerFullDuplex {
 		return o, hint.Errorf(fmt.Sprintf("use %s or %s", xds.PickerBuffered, xds.PickerFullDuplex), "unknown --picker-mode %q", s.pickerMode)
 	}
+	shape := sandbox.RewriteShape(s.rewrite)
+	if shape != sandbox.ShapeTargets && shape != sandbox.ShapeSplit {
+		return o, hint.Errorf(fmt.Sprintf("use %s or %s", sandbox.ShapeTargets, sandbox.ShapeSplit), "unknown --model-rewrite %q", s.rewrite)
+	}
 	defects, err := translate.ParseDefects(s.defects)
 	if err != nil {
 		return o, hint.Wrap(err, "see kubectl infer sandbox up --help")
 	}
 	o.PickerMode, o.Defects, o.ProvisionPickers, o.Audit, o.Images = mode, defects, s.provision, s.audit, podrunner.Images{}
-	o.LowPorts = s.lowPorts == lowPortsAuto
+	o.LowPorts, o.ModelRewrite = s.lowPorts == lowPortsAuto, shape
 	for image, binary := range s.images {
 		if !slices.Contains([]string{podrunner.ModelServer, podrunner.EndpointPicker, podrunner.BodyRouter}, binary) {
 			path, err := exec.LookPath(binary)
@@ -75,7 +81,7 @@ func (s *settings) options() (sandbox.Options, error) {
 
 // arguments gives the flags to the supervisor of a detached sandbox.
 func (s *settings) arguments() []string {
-	args := []string{"--low-ports", s.lowPorts, "--picker-mode", s.pickerMode, fmt.Sprintf("--provision-pickers=%t", s.provision), fmt.Sprintf("--audit=%t", s.audit)}
+	args := []string{"--low-ports", s.lowPorts, "--picker-mode", s.pickerMode, fmt.Sprintf("--provision-pickers=%t", s.provision), fmt.Sprintf("--audit=%t", s.audit), "--model-rewrite", s.rewrite}
 	for _, defect := range s.defects {
 		args = append(args, "--defect", defect)
 	}

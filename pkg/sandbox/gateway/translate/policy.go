@@ -41,6 +41,7 @@ type PolicyAncestor struct {
 type target struct {
 	kind string
 	types.NamespacedName
+	rule string // of an HTTPRoute, by its name; "" is all of it
 }
 
 // policy is one policy as understood.
@@ -78,7 +79,7 @@ func newPolicies(objects []*unstructured.Unstructured) policies {
 		}
 		for _, t := range one.targets {
 			if _, taken := byTarget[t]; taken {
-				one.conflicts = append(one.conflicts, t.kind+" "+t.Name)
+				one.conflicts = append(one.conflicts, strings.TrimSuffix(t.kind+" "+t.Name+" rule "+t.rule, " rule "))
 			} else if one.invalid == nil {
 				byTarget[t] = one
 			}
@@ -107,12 +108,12 @@ func readPolicy(o *unstructured.Unstructured) *policy {
 		fields, _ := ref.(map[string]any)
 		kind, _, _ := unstructured.NestedString(fields, "kind")
 		name, _, _ := unstructured.NestedString(fields, "name")
-		_, section := fields["sectionName"]
+		section, _, _ := unstructured.NestedString(fields, "sectionName")
 		switch {
-		case section:
+		case section != "" && kind != "HTTPRoute":
 			p.unsupported = append(p.unsupported, fmt.Sprintf("spec.targetRefs[%d].sectionName", i))
 		case slices.Contains(kinds, kind):
-			p.targets = append(p.targets, target{kind, types.NamespacedName{Namespace: o.GetNamespace(), Name: name}})
+			p.targets = append(p.targets, target{kind, types.NamespacedName{Namespace: o.GetNamespace(), Name: name}, section})
 		default:
 			p.invalid = fmt.Errorf("targetRefs[%d]: kind %q is not supported", i, kind)
 		}
@@ -146,14 +147,14 @@ func unknownFields(path string, spec map[string]any, known fields) []string {
 	return unknown
 }
 
-// backendPolicyOf is the one in force for a route of a Gateway: the route's
-// own, else the Gateway's.
-func (p policies) backendPolicyOf(route, gateway types.NamespacedName) *policy {
-	return cmp.Or(p.backend[target{"HTTPRoute", route}], p.backend[target{"Gateway", gateway}])
+// backendPolicyOf is the one in force for a rule of a route of a Gateway: the
+// rule's own, else the route's, else the Gateway's. A rule without a name has none.
+func (p policies) backendPolicyOf(route types.NamespacedName, rule string, gateway types.NamespacedName) *policy {
+	return cmp.Or(p.backend[target{"HTTPRoute", route, rule}], p.backend[target{"HTTPRoute", route, ""}], p.backend[target{"Gateway", gateway, ""}])
 }
 
 func (p policies) clientPolicyOf(gateway types.NamespacedName) clientPolicy {
-	if one := p.client[target{"Gateway", gateway}]; one != nil {
+	if one := p.client[target{"Gateway", gateway, ""}]; one != nil {
 		return one.client
 	}
 	return clientPolicy{}

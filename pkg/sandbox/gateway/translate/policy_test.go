@@ -123,6 +123,31 @@ func TestAPolicyWithLimitsGivesItsRouteABackendOfItsOwn(t *testing.T) {
 	}
 }
 
+func TestAPolicyOfOneRuleLeavesTheOthersAlone(t *testing.T) {
+	t.Parallel()
+	o := world()
+	name := gwv1.SectionName("qwen")
+	r := o.route(chatName, []gwv1.HTTPBackendRef{poolRef("a", 1)})
+	r.Spec.Rules = append(r.Spec.Rules, *r.Spec.Rules[0].DeepCopy())
+	r.Spec.Rules[0].Name = &name
+	target := "targetRefs: [{kind: HTTPRoute, name: chat"
+	o.Policies = []*unstructured.Unstructured{
+		policyOf(t, BackendTrafficPolicy, "one", target+", sectionName: qwen}], timeout: {http: {requestTimeout: 1s}}"),
+		policyOf(t, BackendTrafficPolicy, "whole", target+"}], timeout: {http: {requestTimeout: 2s}}"),
+	}
+	ir, statuses := Translate(*o)
+	routes := ir.Listeners[0].Hosts[0].Routes
+	if len(routes) != 2 || routes[0].Timeout.String() != "1s" || routes[1].Timeout.String() != "2s" {
+		t.Errorf("got %+v", routes)
+	}
+	for _, policy := range []string{"one", "whole"} {
+		ancestors := statuses.Policies[PolicyKey{BackendTrafficPolicy, types.NamespacedName{Namespace: "default", Name: policy}}]
+		if got := said(ancestors[0].Conditions); got != "Accepted=True/Accepted@4" {
+			t.Errorf("%s: %s", policy, got)
+		}
+	}
+}
+
 func TestAPoolOfV1Alpha2IsReadAsOneOfV1(t *testing.T) {
 	t.Parallel()
 	o := policyOf(t, "InferencePool", "old", "selector: {app: a}, targetPortNumber: 8000, extensionRef: {name: epp, failureMode: FailOpen}")

@@ -48,7 +48,7 @@ func (t *translation) translateRoute(route *gwv1.HTTPRoute, gateways map[types.N
 		if gw == nil || !isGateway(ref) {
 			continue
 		}
-		compiled := t.compileRoute(route, t.policies.backendPolicyOf(nameOf(route), nameOf(gw.object)))
+		compiled := t.compileRoute(route, nameOf(gw.object))
 		refused := t.attach(route, ref, gw, compiled)
 		t.usePools(compiled.pools, gw, refused == problem{})
 		t.statuses.Routes[nameOf(route)] = append(t.statuses.Routes[nameOf(route)], gwv1.RouteParentStatus{
@@ -154,11 +154,13 @@ func routeConditions(generation int64, refused problem, compiled *compiledRoute)
 	return conditions
 }
 
-// compileRoute turns the rules into routes, whatever they will be attached to.
-func (t *translation) compileRoute(route *gwv1.HTTPRoute, policy *policy) *compiledRoute {
-	c := &compiledRoute{policy: policy}
+// compileRoute turns the rules into routes of a Gateway, whatever listeners they
+// will be attached to.
+func (t *translation) compileRoute(route *gwv1.HTTPRoute, gateway types.NamespacedName) *compiledRoute {
+	c := &compiledRoute{}
 	good := 0
 	for i, rule := range route.Spec.Rules {
+		c.policy = t.policies.backendPolicyOf(nameOf(route), string(ptr.Deref(rule.Name, "")), gateway)
 		base, err := t.compileRule(route, rule, c)
 		if err != nil {
 			c.badRules = append(c.badRules, fmt.Sprintf("rule %d: %v", i, err))
