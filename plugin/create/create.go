@@ -71,14 +71,8 @@ func (b *base) about(verb, namespace string) scaffold.About {
 // settle is the provider: the one that is named, else the one that the cluster
 // shows. class is the GatewayClass in question, if it is known.
 func (b *base) settle(ctx context.Context, clients *kube.Clients, class string) (provider.Provider, error) {
-	if b.provider != "" {
-		return discover.Named(b.provider)
-	}
-	if b.apply.Offline() {
-		return provider.Provider{}, exit.With(exit.Usage, hint.Errorf("--provider "+provider.Names()[0], "--dry-run=client asks no cluster, so it needs --provider: one of %s", strings.Join(provider.Names(), ", ")))
-	}
-	p, why, err := discover.Provider(ctx, clients, class)
-	if err == nil {
+	p, why, err := discover.Settle(ctx, clients, b.provider, class, b.apply.Offline())
+	if why != "" {
 		b.note("provider %s: %s", p.Name, why)
 	}
 	return p, err

@@ -19,7 +19,6 @@ import (
 	"github.com/kubectl-infer/kubectl-infer/pkg/kube"
 	"github.com/kubectl-infer/kubectl-infer/pkg/provider"
 	"github.com/kubectl-infer/kubectl-infer/pkg/scaffold"
-	"github.com/kubectl-infer/kubectl-infer/plugin/discover"
 	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
 	"github.com/kubectl-infer/kubectl-infer/plugin/option"
 )
@@ -106,18 +105,14 @@ func (p *project) run(ctx context.Context, args []string) error {
 // find is the provider that is named, or that the cluster shows.
 func (p *project) find(ctx context.Context) (provider.Provider, error) {
 	if p.provider != "" {
-		return discover.Named(p.provider)
+		return p.settle(ctx, nil, "")
 	}
 	clients, err := kube.New(p.flags)
 	if err != nil {
 		return provider.Provider{}, err
 	}
-	found, why, err := discover.Provider(ctx, clients, p.options.Class)
-	if err != nil {
-		return found, hint.Wrap(fmt.Errorf("find the gateway's provider: %w", err), "--provider NAME asks no cluster")
-	}
-	p.note("provider %s: %s", found.Name, why)
-	return found, nil
+	found, err := p.settle(ctx, clients, p.options.Class)
+	return found, hint.Wrap(err, "--provider NAME asks no cluster")
 }
 
 // write makes the directory. It never removes a file.

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 	"github.com/kubectl-infer/kubectl-infer/pkg/kube"
 	"github.com/kubectl-infer/kubectl-infer/pkg/provider"
 	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
@@ -22,10 +23,19 @@ import (
 // deploymentLimit bounds how many Deployments are read for their images.
 const deploymentLimit = 500
 
-// Named is the provider that --provider names.
-func Named(name string) (provider.Provider, error) {
-	p, err := provider.Named(name)
-	return p, exit.With(exit.Usage, err)
+// Settle is the provider: the one that --provider names, else the one that the
+// cluster shows for class, and then why. offline forbids to ask.
+func Settle(ctx context.Context, clients *kube.Clients, name, class string, offline bool) (provider.Provider, string, error) {
+	switch {
+	case name != "":
+		p, err := provider.Named(name)
+		return p, "", exit.With(exit.Usage, err)
+	case offline:
+		names := provider.Names()
+		return provider.Provider{}, "", exit.With(exit.Usage, hint.Errorf("--provider "+names[0],
+			"--dry-run=client asks no cluster, so it needs --provider: one of %s", strings.Join(names, ", ")))
+	}
+	return Provider(ctx, clients, class)
 }
 
 // Provider is the one that the cluster speaks for, and why. class is the
@@ -55,6 +65,16 @@ func Provider(ctx context.Context, clients *kube.Clients, class string) (provide
 	facts.Images = images(ctx, clients)
 	found, why := provider.Detect(facts)
 	return found, why, nil
+}
+
+// ClassOf is the GatewayClass of a Gateway of the clients' namespace.
+func ClassOf(ctx context.Context, clients *kube.Clients, gateway string) (string, error) {
+	found, err := clients.Dynamic.Resource(kube.Gateways()).Namespace(clients.Namespace).Get(ctx, gateway, metav1.GetOptions{})
+	if err != nil {
+		return "", hint.Wrap(fmt.Errorf("get gateway %s in namespace %s: %w", gateway, clients.Namespace, err), "kubectl get gateways -A, then -n NAMESPACE --gateway NAME")
+	}
+	class, _, _ := unstructured.NestedString(found.Object, "spec", "gatewayClassName")
+	return class, nil
 }
 
 // images are those of Deployments, where they may be read: they only tell forks
