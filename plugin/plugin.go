@@ -75,11 +75,13 @@ If it dies, traffic stays at a share the last gate approved, or lower.`,
 	getCmd.GroupID, deleteCmd.GroupID = "rollout", "rollout"
 	createCmd := create.New(flags, streams)
 	createCmd.GroupID = "rollout"
+	initCmd := create.NewInit(flags, streams)
+	initCmd.GroupID = "rollout"
 	verifyCmd := verify.New(flags, streams)
 	verifyCmd.GroupID = "rollout"
 	sandboxCmd := sandbox.New(streams)
 	sandboxCmd.GroupID = "local"
-	root.AddCommand(canaryCmd, createCmd, getCmd, deleteCmd, installCmd, uninstallCmd, verifyCmd, sandboxCmd, newVersion(streams))
+	root.AddCommand(canaryCmd, createCmd, initCmd, getCmd, deleteCmd, installCmd, uninstallCmd, verifyCmd, sandboxCmd, newVersion(streams))
 	refuseUnknown(root)
 	return root
 }

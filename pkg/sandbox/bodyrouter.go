@@ -1,12 +1,8 @@
 package sandbox
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"path/filepath"
 	"time"
 
@@ -16,15 +12,13 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/clientcmd/api"
 
-	bodyrouter "github.com/kubectl-infer/kubectl-infer/manifests/body-router"
 	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/podrunner"
 	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/process"
+	"github.com/kubectl-infer/kubectl-infer/pkg/scaffold"
 )
 
 const (
@@ -74,7 +68,7 @@ func (s *supervisor) grantBodyRouter(ctx context.Context, path string) error {
 	if err != nil {
 		return fmt.Errorf("make client for %s: %w", admin.Host, err)
 	}
-	account, err := createAccess(ctx, client, bodyrouter.Access())
+	account, err := createAccess(ctx, client)
 	if err != nil {
 		return err
 	}
@@ -95,29 +89,21 @@ func (s *supervisor) grantBodyRouter(ctx context.Context, path string) error {
 	return nil
 }
 
-// createAccess creates what the documents hold, in the Gateway's namespace, and
-// returns the ServiceAccount's name.
-func createAccess(ctx context.Context, client kubernetes.Interface, documents []byte) (account string, err error) {
-	reader := yaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(documents)))
-	for {
-		document, err := reader.Read()
-		if errors.Is(err, io.EOF) {
-			return account, nil
-		}
-		if err != nil {
-			return "", fmt.Errorf("read the body router's manifests: %w", err)
-		}
-		object, _, err := scheme.Codecs.UniversalDeserializer().Decode(document, nil, nil)
-		if err == nil {
-			err = create(ctx, client, object)
+// createAccess creates the ServiceAccount, Role and RoleBinding that install
+// body-router makes, in the Gateway's namespace, and returns the account's name.
+func createAccess(ctx context.Context, client kubernetes.Interface) (account string, err error) {
+	for _, object := range scaffold.BodyRouter(scaffold.ServerOptions{About: scaffold.About{Name: podrunner.BodyRouter, Namespace: GatewayNamespace}}) {
+		switch o := object.(type) {
+		case *corev1.ServiceAccount:
+			account, err = o.Name, create(ctx, client, o)
+		case *rbacv1.Role, *rbacv1.RoleBinding:
+			err = create(ctx, client, o)
 		}
 		if err != nil {
 			return "", fmt.Errorf("create the body router's access: %w", err)
 		}
-		if made, ok := object.(*corev1.ServiceAccount); ok {
-			account = made.Name
-		}
 	}
+	return account, nil
 }
 
 func create(ctx context.Context, client kubernetes.Interface, object runtime.Object) error {

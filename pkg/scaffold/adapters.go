@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 )
 
@@ -12,7 +11,7 @@ import (
 // for each model that has any: the body router sets X-Gateway-Base-Model-Name
 // from them. They carry the labels of both projects' body routers; package
 // bodyrouter/adapters reads them.
-func AdapterMaps(name, namespace string, models []Model) ([]*corev1.ConfigMap, error) {
+func AdapterMaps(about About, models []Model) ([]*corev1.ConfigMap, error) {
 	var maps []*corev1.ConfigMap
 	used := labelSet{}
 	for _, m := range models {
@@ -23,13 +22,15 @@ func AdapterMaps(name, namespace string, models []Model) ([]*corev1.ConfigMap, e
 		if err != nil {
 			return nil, fmt.Errorf("encode adapters of model %s: %w", m.Name, err)
 		}
-		set := Labels("create-route")
-		set["inference.networking.k8s.io/bbr-managed"] = "true"
-		set["inference.llm-d.ai/ipp-managed"] = "true"
+		meta := about.called(about.Name + "-" + used.take(m.Name) + "-adapters").meta()
+		if meta.Labels == nil {
+			meta.Labels = map[string]string{}
+		}
+		meta.Labels["inference.networking.k8s.io/bbr-managed"] = "true"
+		meta.Labels["inference.llm-d.ai/ipp-managed"] = "true"
 		maps = append(maps, &corev1.ConfigMap{
-			TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
-			ObjectMeta: metav1.ObjectMeta{Name: name + "-" + used.take(m.Name) + "-adapters", Namespace: namespace, Labels: set},
-			Data:       map[string]string{"baseModel": m.Name, "adapters": string(adapters)},
+			TypeMeta: typed("v1", "ConfigMap"), ObjectMeta: meta,
+			Data: map[string]string{"baseModel": m.Name, "adapters": string(adapters)},
 		})
 	}
 	return maps, nil

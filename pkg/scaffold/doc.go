@@ -2,10 +2,14 @@
 // pure function: it reads no cluster and writes none, so that what a command
 // will make can be tested, printed and reviewed before anything is sent.
 //
-// Start at Routes: HTTPRoutes that send each model's name to its InferencePool.
-// AdapterMaps are the ConfigMaps that the body router reads beside them,
-// Policies the limits of a route or a Gateway, and Overlaps says which routes of
-// the same Gateway stand in each other's way.
+// A function for each kind of thing, all by the provider of the gateway (package
+// provider): Gateway, ModelServer, Pool, Picker, BodyRouter and Wiring (how a
+// gateway comes to call it), ModelObjects, Routes, Policies. Each refuses what the
+// provider cannot do, with the reason and what to do instead. Project is all of
+// them as a directory. AdapterMaps are the ConfigMaps that the body router reads,
+// and Overlaps says which routes of a Gateway stand in each other's way.
+//
+// manifests/ is what these functions make, held equal by a test.
 package scaffold
 
 import (
@@ -14,11 +18,13 @@ import (
 )
 
 // What every object of ours carries. ManagedBy is the label by which all of it
-// is found again, CreatedBy says which verb made it.
+// is found again, CreatedBy says which verb made it, PartOf of what that install
+// put there it is a part.
 const (
 	ManagedBy = "app.kubernetes.io/managed-by"
 	Manager   = "kubectl-infer"
 	CreatedBy = "kubectl-infer.github.io/created-by"
+	PartOf    = "app.kubernetes.io/part-of"
 )
 
 // Labels are those of an object that verb made.

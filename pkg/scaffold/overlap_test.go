@@ -55,7 +55,7 @@ func TestOverlaps(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			planned, err := Routes(RouteOptions{Name: "chat", Namespace: "default", Gateway: "gw", Section: "http", Models: models(t, "qwen=pool deepseek=other-pool")})
+			planned, err := Routes(RouteOptions{About: About{Name: "chat", Namespace: "default"}, Gateway: "gw", Section: "http", Models: models(t, "qwen=pool deepseek=other-pool")})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -81,7 +81,7 @@ func TestOverlaps(t *testing.T) {
 
 func TestAnOverlapIsToldWithAllItsModels(t *testing.T) {
 	t.Parallel()
-	planned, err := Routes(RouteOptions{Name: "chat", Namespace: "default", Gateway: "gw", Models: models(t, "qwen=pool,a,b")})
+	planned, err := Routes(RouteOptions{About: About{Name: "chat", Namespace: "default"}, Gateway: "gw", Models: models(t, "qwen=pool,a,b")})
 	if err != nil {
 		t.Fatal(err)
 	}

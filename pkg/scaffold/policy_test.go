@@ -6,7 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/runtime"
+
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
+	"github.com/kubectl-infer/kubectl-infer/pkg/provider"
 )
 
 func TestPolicies(t *testing.T) {
@@ -30,10 +33,14 @@ func TestPolicies(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			tt.options.Gateway = "gw"
+			tt.options.Gateway, tt.options.Provider = "gw", named(t, "envoy-gateway")
+			list, err := Policies(tt.options)
+			if err != nil {
+				t.Fatal(err)
+			}
 			var specs []string
-			for _, o := range Policies(tt.options) {
-				raw, err := json.Marshal(o.Object["spec"])
+			for _, o := range list {
+				raw, err := json.Marshal(plainSpec(t, o))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -46,24 +53,50 @@ func TestPolicies(t *testing.T) {
 	}
 }
 
-func TestPoliciesAreRefusedWhereNobodyReadsThem(t *testing.T) {
+func TestWhatAProviderDoesNotHaveIsRefusedWithWhatToDoInstead(t *testing.T) {
 	t.Parallel()
-	tests := map[string]struct{ controller, instead string }{
-		"Envoy Gateway and ACK read them": {"gateway.envoyproxy.io/gatewayclass-controller", ""},
-		"the sandbox reads them":          {"kubectl-infer.github.io/sandbox-gateway", ""},
-		"Istio has a DestinationRule":     {"istio.io/gateway-controller", "DestinationRule"},
-		"GKE has a GCPBackendPolicy":      {"networking.gke.io/gateway", "GCPBackendPolicy"},
-		"NGINX has a RateLimitPolicy":     {"gateway.nginx.org/nginx-gateway-controller", "RateLimitPolicy"},
-		"agentgateway has its own":        {"agentgateway.dev/agentgateway", "traffic limits"},
-		"others have a route's timeout":   {"example.com/x", "create route"},
+	tests := map[string]struct {
+		provider string
+		options  PolicyOptions
+		instead  string
+	}{
+		"Istio: a timeout is the route's":               {"istio", PolicyOptions{Timeout: time.Minute}, "create route"},
+		"Istio: a buffer comes with the body router":    {"istio", PolicyOptions{Buffer: "1Mi"}, "install body-router"},
+		"Istio: limits are of a pool":                   {"istio", PolicyOptions{MaxConcurrent: 1}, "--pool"},
+		"agentgateway: no limit of concurrent requests": {"agentgateway", PolicyOptions{MaxConcurrent: 1}, "endpoint picker"},
+		"agentgateway: a timeout is of a route":         {"agentgateway", PolicyOptions{Timeout: time.Minute}, "--route"},
+		"GKE: no limit of concurrent requests":          {"gke", PolicyOptions{MaxPending: 1}, "endpoint picker"},
+		"GKE: whole seconds":                            {"gke", PolicyOptions{Timeout: 1500 * time.Millisecond, Pool: "p"}, "--timeout 1s"},
+		"NGINX: only the largest body":                  {"ngf", PolicyOptions{MaxConcurrent: 1}, "RateLimitPolicy"},
+		"an unknown gateway has a route's timeout":      {"none", PolicyOptions{Timeout: time.Minute}, "create route"},
+		"a buffer that is no quantity":                  {"ngf", PolicyOptions{Buffer: "much"}, "--buffer 20Mi"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			err := CheckPolicies("gw", "class", tt.controller)
-			if (err != nil) != (tt.instead != "") || !strings.Contains(hint.Of(err), tt.instead) {
-				t.Errorf("got %v with hint %q, want %q", err, hint.Of(err), tt.instead)
+			tt.options.Provider = named(t, tt.provider)
+			list, err := Policies(tt.options)
+			if err == nil || len(list) != 0 || !strings.Contains(hint.Of(err), tt.instead) {
+				t.Errorf("got %v, %v with hint %q, want %q", list, err, hint.Of(err), tt.instead)
 			}
 		})
 	}
+}
+
+func named(t *testing.T, name string) provider.Provider {
+	t.Helper()
+	p, err := provider.Named(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func plainSpec(t *testing.T, o runtime.Object) any {
+	t.Helper()
+	content, err := Plain(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content.Object["spec"]
 }

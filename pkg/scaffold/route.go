@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/header"
@@ -27,7 +26,8 @@ const (
 type Model struct {
 	Name     string
 	Pool     string
-	Group    string // of the pool's API
+	Canary   string // a second pool, at weight 0 until a rollout raises it; may be empty
+	Group    string // of the pools' API
 	Adapters []string
 }
 
@@ -49,6 +49,25 @@ func ParseModel(text string) (Model, error) {
 		}
 	}
 	return m, nil
+}
+
+// AddCanary reads MODEL=POOL and gives the model of that name a second pool.
+func AddCanary(models []Model, text string) error {
+	name, pool, ok := strings.Cut(text, "=")
+	if !ok || name == "" || pool == "" {
+		return hint.Errorf("--canary qwen=qwen-v2", "--canary %q is not MODEL=POOL", text)
+	}
+	for i := range models {
+		switch {
+		case models[i].Name != name:
+		case models[i].Canary != "" || models[i].Pool == pool:
+			return hint.Errorf("--canary "+name+"=POOL, once, with another pool than the model's", "--canary %q: model %s has pool %s already", text, name, pool)
+		default:
+			models[i].Canary = pool
+			return nil
+		}
+	}
+	return hint.Errorf("--model "+name+"=POOL", "--canary %q: no --model is called %s", text, name)
 }
 
 // CheckModels refuses a name that two models or adapters share: only one pool
@@ -73,7 +92,7 @@ func CheckModels(models []Model) error {
 
 // RouteOptions are what create route was asked for.
 type RouteOptions struct {
-	Name, Namespace  string
+	About
 	Models           []Model
 	Gateway          string
 	GatewayNamespace string        // empty is Namespace
@@ -138,8 +157,8 @@ func (o RouteOptions) route(nth int) *gwv1.HTTPRoute {
 		parent.SectionName = pointer(gwv1.SectionName(o.Section))
 	}
 	return &gwv1.HTTPRoute{
-		TypeMeta:   metav1.TypeMeta{APIVersion: gwv1.GroupVersion.String(), Kind: "HTTPRoute"},
-		ObjectMeta: metav1.ObjectMeta{Name: RouteName(o.Name, nth), Namespace: o.Namespace, Labels: Labels("create-route")},
+		TypeMeta:   typed(gwv1.GroupVersion.String(), "HTTPRoute"),
+		ObjectMeta: o.called(RouteName(o.Name, nth)).meta(),
 		Spec:       gwv1.HTTPRouteSpec{CommonRouteSpec: gwv1.CommonRouteSpec{ParentRefs: []gwv1.ParentReference{parent}}},
 	}
 }
@@ -147,11 +166,11 @@ func (o RouteOptions) route(nth int) *gwv1.HTTPRoute {
 // rule sends names to m's pool.
 func (o RouteOptions) rule(m Model, names []string, used labelSet) gwv1.HTTPRouteRule {
 	rule := gwv1.HTTPRouteRule{
-		Name: pointer(gwv1.SectionName(used.take(m.Name))),
-		BackendRefs: []gwv1.HTTPBackendRef{{BackendRef: gwv1.BackendRef{
-			BackendObjectReference: gwv1.BackendObjectReference{Group: pointer(gwv1.Group(m.Group)), Kind: pointer(gwv1.Kind("InferencePool")), Name: gwv1.ObjectName(m.Pool)},
-			Weight:                 pointer(int32(100)),
-		}}},
+		Name:        pointer(gwv1.SectionName(used.take(m.Name))),
+		BackendRefs: []gwv1.HTTPBackendRef{poolRef(m.Group, m.Pool, 100)},
+	}
+	if m.Canary != "" {
+		rule.BackendRefs = append(rule.BackendRefs, poolRef(m.Group, m.Canary, 0))
 	}
 	for _, name := range names {
 		rule.Matches = append(rule.Matches, gwv1.HTTPRouteMatch{Headers: []gwv1.HTTPHeaderMatch{{
@@ -162,6 +181,13 @@ func (o RouteOptions) rule(m Model, names []string, used labelSet) gwv1.HTTPRout
 		rule.Timeouts = &gwv1.HTTPRouteTimeouts{Request: pointer(gwv1.Duration(duration(o.Timeout)))}
 	}
 	return rule
+}
+
+func poolRef(group, pool string, weight int32) gwv1.HTTPBackendRef {
+	return gwv1.HTTPBackendRef{BackendRef: gwv1.BackendRef{
+		BackendObjectReference: gwv1.BackendObjectReference{Group: pointer(gwv1.Group(group)), Kind: pointer(gwv1.Kind("InferencePool")), Name: gwv1.ObjectName(pool)},
+		Weight:                 &weight,
+	}}
 }
 
 // duration writes d as the Gateway API does: at most four of h, m, s and ms,

@@ -17,9 +17,9 @@ import (
 func TestParseModel(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct{ text, want, problem string }{
-		"a base model and its pool":         {"qwen=pool", "{qwen pool  []}", ""},
-		"adapters follow the pool":          {"qwen=pool,a,b", "{qwen pool  [a b]}", ""},
-		"a name may have slashes":           {"Qwen/Qwen2.5=pool", "{Qwen/Qwen2.5 pool  []}", ""},
+		"a base model and its pool":         {"qwen=pool", "qwen pool []", ""},
+		"adapters follow the pool":          {"qwen=pool,a,b", "qwen pool [a b]", ""},
+		"a name may have slashes":           {"Qwen/Qwen2.5=pool", "Qwen/Qwen2.5 pool []", ""},
 		"no pool":                           {"qwen", "", "is not NAME=POOL"},
 		"an empty pool":                     {"qwen=", "", "is not NAME=POOL"},
 		"an empty name":                     {"=pool", "", "is not NAME=POOL"},
@@ -35,7 +35,7 @@ func TestParseModel(t *testing.T) {
 				if err == nil || !strings.Contains(err.Error(), tt.problem) || hint.Of(err) == "" {
 					t.Errorf("error %v with hint %q, want %q", err, hint.Of(err), tt.problem)
 				}
-			} else if got := fmt.Sprint(m); err != nil || got != tt.want {
+			} else if got := fmt.Sprint(m.Name, " ", m.Pool, " ", m.Adapters); err != nil || got != tt.want {
 				t.Errorf("got %s, %v, want %s", got, err, tt.want)
 			}
 		})
@@ -55,7 +55,7 @@ func TestOneNameHasOnePool(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := Routes(RouteOptions{Name: "chat", Models: models(t, tt.models)})
+			_, err := Routes(RouteOptions{About: About{Name: "chat"}, Models: models(t, tt.models)})
 			if got := fmt.Sprint(err); (err != nil) != (tt.problem != "") || !strings.Contains(got, tt.problem) {
 				t.Errorf("got %v, want %q", err, tt.problem)
 			}
@@ -108,7 +108,7 @@ func TestRulesAreSplitAtTheLimits(t *testing.T) {
 			for i, n := range tt.names {
 				list = append(list, sized(i, n))
 			}
-			routes, err := Routes(RouteOptions{Name: "chat", Models: list})
+			routes, err := Routes(RouteOptions{About: About{Name: "chat"}, Models: list})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -149,12 +149,12 @@ func TestAnyModelsFitTheLimitsAndAreRoutedOnce(t *testing.T) {
 		for i := range 1 + random.IntN(40) {
 			list = append(list, sized(i, 1+random.IntN([]int{3, 70, 200}[random.IntN(3)])))
 		}
-		routes, err := Routes(RouteOptions{Name: "chat", Models: list})
+		routes, err := Routes(RouteOptions{About: About{Name: "chat"}, Models: list})
 		if err != nil {
 			t.Fatal(err)
 		}
 		checkRoutes(t, list, routes)
-		fewer, _ := Routes(RouteOptions{Name: "chat", Models: list[:len(list)-1]})
+		fewer, _ := Routes(RouteOptions{About: About{Name: "chat"}, Models: list[:len(list)-1]})
 		all := placed(routes)
 		for name, where := range placed(fewer) {
 			if all[name] != where {
@@ -244,7 +244,7 @@ func TestNamesOfRulesAndDurations(t *testing.T) {
 func TestTheBodyRouterReadsWhatIsMade(t *testing.T) {
 	t.Parallel()
 	list := models(t, "base=pool,y,1.10,null,*x,a:b,'q bare=other A.b=p,c a-b=q,d")
-	made, err := AdapterMaps("chat", "default", list)
+	made, err := AdapterMaps(About{Name: "chat", Namespace: "default", Verb: "create-route"}, list)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 
@@ -18,7 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"sigs.k8s.io/yaml"
 
@@ -80,31 +79,6 @@ func All[T runtime.Object](list ...T) []Object {
 	return wrapped
 }
 
-// Resources are all that we make, sorted.
-func Resources() []schema.GroupVersionResource {
-	return slices.SortedFunc(maps.Values(kinds()), func(a, b schema.GroupVersionResource) int {
-		return strings.Compare(a.Resource, b.Resource)
-	})
-}
-
-func kinds() map[string]schema.GroupVersionResource {
-	return map[string]schema.GroupVersionResource{
-		"ConfigMap":            {Version: "v1", Resource: "configmaps"},
-		"Lease":                {Group: "coordination.k8s.io", Version: "v1", Resource: "leases"},
-		"Role":                 {Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "roles"},
-		"RoleBinding":          {Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "rolebindings"},
-		"HTTPRoute":            {Group: "gateway.networking.k8s.io", Version: "v1", Resource: "httproutes"},
-		"BackendTrafficPolicy": {Group: scaffold.PolicyGroup, Version: scaffold.PolicyVersion, Resource: "backendtrafficpolicies"},
-		"ClientTrafficPolicy":  {Group: scaffold.PolicyGroup, Version: scaffold.PolicyVersion, Resource: "clienttrafficpolicies"},
-	}
-}
-
-// Resource is where objects of a kind that we make live.
-func Resource(of schema.GroupKind) (schema.GroupVersionResource, bool) {
-	r, ok := kinds()[of.Kind]
-	return r, ok && r.Group == of.Group
-}
-
 // Name is an object's name as kubectl prints it: kind.group/name.
 func Name(o *unstructured.Unstructured) string {
 	return strings.ToLower(o.GroupVersionKind().GroupKind().String()) + "/" + o.GetName()
@@ -115,7 +89,7 @@ func Name(o *unstructured.Unstructured) string {
 func (o *Options) Run(ctx context.Context, client dynamic.Interface, out io.Writer, objects []Object) error {
 	var results []*unstructured.Unstructured
 	for _, object := range objects {
-		content, err := plain(object.Object)
+		content, err := scaffold.Plain(object.Object)
 		if err != nil {
 			return err
 		}
@@ -141,25 +115,21 @@ func (o *Options) Run(ctx context.Context, client dynamic.Interface, out io.Writ
 	return nil
 }
 
-// plain is an object as a person would write it: no status, no empty times.
-func plain(o runtime.Object) (*unstructured.Unstructured, error) {
-	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
-	if err != nil {
-		return nil, fmt.Errorf("encode object: %w", err)
-	}
-	delete(content, "status")
-	unstructured.RemoveNestedField(content, "metadata", "creationTimestamp")
-	return &unstructured.Unstructured{Object: content}, nil
-}
-
 // send applies one object, or makes it when it is to be kept, and says which.
 func (o *Options) send(ctx context.Context, client dynamic.Interface, object *unstructured.Unstructured, keep bool) (*unstructured.Unstructured, string, error) {
-	where := Name(object) + " in namespace " + object.GetNamespace()
+	where := Name(object)
+	if object.GetNamespace() != "" {
+		where += " in namespace " + object.GetNamespace()
+	}
 	at, ok := Resource(object.GroupVersionKind().GroupKind())
 	if !ok {
 		return nil, "", fmt.Errorf("apply %s: no resource is known for it", where)
 	}
-	resource := client.Resource(at).Namespace(object.GetNamespace())
+	at.Version = object.GroupVersionKind().Version
+	var resource dynamic.ResourceInterface = client.Resource(at)
+	if object.GetNamespace() != "" {
+		resource = client.Resource(at).Namespace(object.GetNamespace())
+	}
 	var dry []string
 	if o.DryRun == "server" {
 		dry = []string{metav1.DryRunAll}
@@ -171,7 +141,14 @@ func (o *Options) send(ctx context.Context, client dynamic.Interface, object *un
 		}
 		return done, "created", explain(where, err)
 	}
-	done, err := resource.Apply(ctx, object.GetName(), object, metav1.ApplyOptions{FieldManager: o.Manager, Force: o.Force, DryRun: dry})
+	text, err := json.Marshal(object.Object)
+	if err != nil {
+		return nil, "", fmt.Errorf("encode %s: %w", where, err)
+	}
+	// Strict: a field that the installed definition does not have would be dropped in silence.
+	done, err := resource.Patch(ctx, object.GetName(), types.ApplyPatchType, text, metav1.PatchOptions{
+		FieldManager: o.Manager, Force: &o.Force, DryRun: dry, FieldValidation: metav1.FieldValidationStrict,
+	})
 	return done, "serverside-applied", explain(where, err)
 }
 

@@ -17,10 +17,6 @@ import (
 	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
 )
 
-func gateways() schema.GroupVersionResource {
-	return kube.HTTPRoutes().GroupVersion().WithResource("gateways")
-}
-
 // decode makes a typed object of one that was read.
 func decode(from *unstructured.Unstructured, into any) error {
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(from.Object, into); err != nil {
@@ -31,7 +27,7 @@ func decode(from *unstructured.Unstructured, into any) error {
 
 // findGateway reads the Gateway called name, or the only one of the namespace.
 func findGateway(ctx context.Context, clients *kube.Clients, namespace, name string) (*gwv1.Gateway, error) {
-	list, err := clients.Dynamic.Resource(gateways()).Namespace(namespace).List(ctx, metav1.ListOptions{})
+	list, err := clients.Dynamic.Resource(kube.Gateways()).Namespace(namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("list gateways in namespace %s: %w", namespace, err)
 	}
@@ -101,15 +97,4 @@ func (b *base) listRoutes(ctx context.Context, clients *kube.Clients) ([]*gwv1.H
 		}
 	}
 	return routes, nil
-}
-
-// controllerOf is the class of a Gateway and the controller that runs it.
-func controllerOf(ctx context.Context, clients *kube.Clients, gateway *gwv1.Gateway) (class, controller string, err error) {
-	class = string(gateway.Spec.GatewayClassName)
-	found, err := clients.Dynamic.Resource(kube.HTTPRoutes().GroupVersion().WithResource("gatewayclasses")).Get(ctx, class, metav1.GetOptions{})
-	if err != nil {
-		return class, "", fmt.Errorf("get gatewayclass %s of gateway %s: %w", class, gateway.Name, err)
-	}
-	controller, _, _ = unstructured.NestedString(found.Object, "spec", "controllerName")
-	return class, controller, nil
 }

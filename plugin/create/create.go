@@ -1,21 +1,27 @@
-// Package create is `kubectl infer create`: it makes the objects of package
-// scaffold and says what the cluster already has that will get in their way.
-// Start at route.go; cluster.go is all that it reads, package apply all that it
-// writes.
+// Package create is `kubectl infer create` and `kubectl infer init`: it makes the
+// objects of package scaffold and says what the cluster already has that will get
+// in their way. A file for each verb; cluster.go is what they read, package apply
+// all that they write.
 package create
 
 import (
+	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 	"github.com/kubectl-infer/kubectl-infer/pkg/kube"
+	"github.com/kubectl-infer/kubectl-infer/pkg/provider"
+	"github.com/kubectl-infer/kubectl-infer/pkg/scaffold"
 	"github.com/kubectl-infer/kubectl-infer/plugin/apply"
+	"github.com/kubectl-infer/kubectl-infer/plugin/discover"
 	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
 )
 
@@ -23,14 +29,22 @@ import (
 func New(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOStreams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "create",
-		Short: "Make routes and limits for models behind a Gateway",
-		Example: `  kubectl infer create route chat --model qwen=qwen-pool,travel-helper-v1 --model deepseek-r1=deepseek-pool
+		Short: "Make Gateways, model servers, pools, models, routes and limits",
+		Long: `Make Gateways, model servers, pools, models, routes and limits.
+
+What is made, and what is refused, goes by the gateway's provider, which is found
+in the cluster or named with --provider:
+` + provider.Help(),
+		Example: `  kubectl infer create model-server qwen-v1 --model example/qwen-7b --served-name qwen
+  kubectl infer create pool qwen-v1 --selector app=qwen-v1
+  kubectl infer create route chat --model qwen=qwen-pool,travel-helper-v1 --model deepseek-r1=deepseek-pool
   kubectl infer create policy chat --route chat --max-concurrent 64 --max-pending 16`,
 	}
 	set := pflag.NewFlagSet("kube", pflag.ContinueOnError)
 	flags.AddFlags(set)
 	cmd.PersistentFlags().AddFlagSet(set)
-	cmd.AddCommand(newRoute(flags, streams), newPolicy(flags, streams))
+	cmd.AddCommand(newGateway(flags, streams), newModelServer(flags, streams), newPool(flags, streams), newModel(flags, streams),
+		newRoute(flags, streams), newPolicy(flags, streams))
 	return cmd
 }
 
@@ -40,6 +54,33 @@ type base struct {
 	streams genericiooptions.IOStreams
 	apply   apply.Options
 	name    string
+
+	provider string // as it is named
+}
+
+// addProvider registers --provider.
+func (b *base) addProvider(set *pflag.FlagSet) {
+	set.StringVar(&b.provider, "provider", "", "the gateway's provider, one of "+strings.Join(provider.Names(), ", ")+"; default is what the cluster shows")
+}
+
+// about is of the object that verb is making.
+func (b *base) about(verb, namespace string) scaffold.About {
+	return scaffold.About{Name: b.name, Namespace: namespace, Verb: verb}
+}
+
+// settle is the provider: the one that is named, else the one that the cluster
+// shows. class is the GatewayClass in question, if it is known.
+func (b *base) settle(ctx context.Context, clients *kube.Clients, class string) (provider.Provider, error) {
+	p, why, err := discover.Settle(ctx, clients, b.provider, class, b.apply.Offline())
+	if why != "" {
+		b.note("provider %s: %s", p.Name, why)
+	}
+	return p, err
+}
+
+// send applies or prints what was made.
+func (b *base) send(ctx context.Context, clients *kube.Clients, objects []runtime.Object) error {
+	return b.apply.Run(ctx, clients.Dynamic, b.streams.Out, apply.All(objects...))
 }
 
 // begin checks the arguments that every verb has, and connects unless the

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -34,13 +35,16 @@ type policy struct {
 func newPolicy(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOStreams) *cobra.Command {
 	p := &policy{base: base{flags: flags, streams: streams}}
 	cmd := &cobra.Command{
-		Use:   "policy NAME (--route NAME | --gateway NAME) [limits]",
+		Use:   "policy NAME (--route NAME | --gateway NAME | --pool NAME) [limits]",
 		Short: "Limit what a route or a Gateway passes on",
 		Long: `Limit what a route or a Gateway passes on.
 
-Makes a BackendTrafficPolicy (concurrent and waiting requests, timeout, retries)
-and a ClientTrafficPolicy (buffer, of the whole Gateway), which Envoy Gateway, ACK
-and the sandbox obey. For any other gateway it is refused, with what to do there.
+On Envoy Gateway, ACK and the sandbox: a BackendTrafficPolicy (concurrent and
+waiting requests, timeout, retries) and a ClientTrafficPolicy (buffer, of the whole
+Gateway). On Istio: a DestinationRule for a pool (concurrent and waiting requests).
+On agentgateway: an AgentgatewayPolicy (timeout, retries, buffer). On GKE: a
+GCPBackendPolicy for a pool (timeout). On NGINX Gateway Fabric: a
+ClientSettingsPolicy (buffer). What a gateway lacks is refused, with what to do there.
 
 A limit counts for each backend of a route: while a rollout splits a model over
 two pools, each has its own. What is over a limit gets 503 at once; it is not a
@@ -60,11 +64,13 @@ model server has begun to answer.`,
 	set.StringVar(&p.route, "route", "", "HTTPRoute that is limited")
 	set.StringVar(&p.rule, "rule", "", "name of the route's rule that is limited, such as the one create route made for a model; default is all of them")
 	set.StringVar(&p.gateway, "gateway", "", "Gateway that is limited; its routes' own policies go before it")
+	set.StringVar(&p.options.Pool, "pool", "", "InferencePool that is limited, on Istio and GKE")
 	set.IntVar(&p.options.MaxConcurrent, "max-concurrent", 0, "requests at once to each backend; 0 leaves it to the gateway (Envoy Gateway: 1024)")
 	set.IntVar(&p.options.MaxPending, "max-pending", 0, "requests that wait for a connection; 0 leaves it to the gateway (1024)")
 	set.StringVar(&p.options.Buffer, "buffer", "", "longest body the Gateway keeps, such as 20Mi; empty leaves it to the gateway (32Ki)")
 	set.DurationVar(&p.options.Timeout, "timeout", 0, "time for a whole request; 0 leaves it to the gateway (15s)")
 	set.IntVar(&p.options.Retries, "retry", 0, "how often a request whose connection is refused is sent again; 0 is never")
+	p.addProvider(set)
 	p.apply.Add(set)
 	return cmd
 }
@@ -81,8 +87,8 @@ func (p *policy) check() error {
 		}
 	}
 	switch {
-	case (p.route == "") == (p.gateway == ""):
-		return hint.Errorf(policyExample, "name one of --route and --gateway")
+	case p.route != "" && p.gateway != "", p.route == "" && p.gateway == "" && o.Pool == "":
+		return hint.Errorf(policyExample, "name one of --route, --gateway and --pool")
 	case p.rule != "" && p.route == "":
 		return hint.Errorf("--route NAME --rule "+p.rule, "--rule %s is of a route, and no --route is given", p.rule)
 	case o.MaxConcurrent < 0 || o.MaxPending < 0 || o.Retries < 0:
@@ -104,14 +110,15 @@ func (p *policy) run(ctx context.Context, args []string) error {
 		return exit.With(exit.Usage, err)
 	}
 	o := p.options
-	o.Name, o.Namespace, o.Route, o.Gateway = p.name, clients.Namespace, p.route, p.gateway
+	o.Name, o.Namespace, o.Verb, o.Route, o.Gateway = p.name, clients.Namespace, "create-policy", p.route, p.gateway
 	o.Rule = p.rule
-	if !p.apply.Offline() {
-		if o.Gateway, err = p.honoured(ctx, clients); err != nil {
-			return err
-		}
+	if err := p.fill(ctx, clients, &o); err != nil {
+		return err
 	}
-	list := scaffold.Policies(o)
+	list, err := scaffold.Policies(o)
+	if err != nil {
+		return exit.With(exit.PreflightRefused, err)
+	}
 	if !p.apply.Offline() {
 		for _, planned := range list {
 			if err := p.sayOlder(ctx, clients, planned); err != nil {
@@ -119,36 +126,48 @@ func (p *policy) run(ctx context.Context, args []string) error {
 			}
 		}
 	}
-	return p.apply.Run(ctx, clients.Dynamic, p.streams.Out, apply.All(list...))
+	return p.send(ctx, clients, list)
 }
 
-// honoured refuses gateways that do not read the policies. It returns the
-// Gateway's name, the route's one with --route.
-func (p *policy) honoured(ctx context.Context, clients *kube.Clients) (string, error) {
-	names := []string{p.gateway}
-	if p.route != "" {
-		var err error
-		if names, err = p.parents(ctx, clients); err != nil {
-			return "", err
+// fill sets what the cluster knows: the Gateway, the route's one with --route; its
+// provider; and the group of the pool.
+func (p *policy) fill(ctx context.Context, clients *kube.Clients, o *scaffold.PolicyOptions) error {
+	class := ""
+	if !p.apply.Offline() && (p.route != "" || p.gateway != "") {
+		names := []string{p.gateway}
+		if p.route != "" {
+			var err error
+			if names, err = p.parents(ctx, clients); err != nil {
+				return err
+			}
 		}
-	}
-	for _, name := range names {
-		gateway, err := findGateway(ctx, clients, clients.Namespace, name)
+		gateway, err := findGateway(ctx, clients, clients.Namespace, names[0])
 		if err != nil {
-			return "", err
+			return err
 		}
-		class, controller, err := controllerOf(ctx, clients, gateway)
+		o.Gateway, class = names[0], string(gateway.Spec.GatewayClassName)
+		if o.Buffer != "" && p.route != "" {
+			p.note("--buffer is of the whole Gateway %s: no gateway has it for one route", names[0])
+		}
+	}
+	var err error
+	if o.Provider, err = p.settle(ctx, clients, class); err != nil {
+		return err
+	}
+	o.PoolGroup = kube.InferencePools().Group
+	if o.Pool != "" && !p.apply.Offline() {
+		group, err := poolGroup(ctx, clients, clients.Namespace, o.Pool, "")
 		if err != nil {
-			return "", err
+			return err
 		}
-		if err := scaffold.CheckPolicies(name, class, controller); err != nil {
-			return "", exit.With(exit.PreflightRefused, err)
+		if group != "" {
+			o.PoolGroup = group
 		}
 	}
-	if p.options.Buffer != "" && p.route != "" {
-		p.note("--buffer is of the whole Gateway %s: no gateway has it for one route", names[0])
+	if o.Route == "" && o.Gateway == "" && o.Provider.Name != "istio" && o.Provider.Name != "gke" {
+		return exit.With(exit.Usage, hint.Errorf(policyExample, "%s limits a route or a Gateway, and only --pool is named", o.Provider.Title))
 	}
-	return names[0], nil
+	return nil
 }
 
 // parents are the Gateways of --route, which must be in the policy's namespace.
@@ -203,7 +222,11 @@ func (p *policy) checkRule(route *gwv1.HTTPRoute) error {
 
 // sayOlder tells of a policy of the same kind that is attached already: the
 // older one wins, whole.
-func (p *policy) sayOlder(ctx context.Context, clients *kube.Clients, planned *unstructured.Unstructured) error {
+func (p *policy) sayOlder(ctx context.Context, clients *kube.Clients, object runtime.Object) error {
+	planned, err := scaffold.Plain(object)
+	if err != nil {
+		return err
+	}
 	at, _ := apply.Resource(planned.GroupVersionKind().GroupKind())
 	list, err := clients.Dynamic.Resource(at).Namespace(clients.Namespace).List(ctx, metav1.ListOptions{})
 	if apierrors.IsNotFound(err) {
@@ -213,6 +236,9 @@ func (p *policy) sayOlder(ctx context.Context, clients *kube.Clients, planned *u
 		return fmt.Errorf("list %s: %w", at.Resource, err)
 	}
 	kind, name, rule := attached(planned)
+	if name == "" {
+		return nil
+	}
 	for i := range list.Items {
 		other := &list.Items[i]
 		if k, n, r := attached(other); k == kind && n == name && r == rule && other.GetName() != p.name {

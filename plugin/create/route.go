@@ -24,7 +24,7 @@ const routeExample = "kubectl infer create route chat --model qwen=qwen-pool,tra
 // route is the command line of create route.
 type route struct {
 	base
-	models           []string
+	models, canaries []string
 	gateway, section string
 	poolGroup        string
 	timeout          time.Duration
@@ -57,18 +57,20 @@ first, or lose them.`,
 	}
 	set := cmd.Flags()
 	set.StringArrayVar(&r.models, "model", nil, "MODEL=POOL[,adapter…]: who serves the model and its LoRA adapters; repeat it")
+	set.StringArrayVar(&r.canaries, "canary", nil, "MODEL=POOL: a second pool for the model, at weight 0 until a rollout raises it; repeat it")
 	set.StringVar(&r.gateway, "gateway", "", "Gateway, or NAMESPACE/NAME; default is the only one of the namespace")
 	set.StringVar(&r.section, "section", "", "listener of the Gateway; default is all of them")
 	set.StringVar(&r.poolGroup, "pool-group", "", "API group of the pools; default is the one they are found in, else "+kube.InferencePools().Group)
 	set.DurationVar(&r.timeout, "timeout", 0, "time for a whole request; 0 leaves it to the gateway")
 	set.BoolVar(&r.adapterMap, "adapter-map", true, "make the ConfigMaps of base models; the body router must follow this namespace")
+	r.addProvider(set)
 	r.apply.Add(set)
 	return cmd
 }
 
 // options reads the flags.
 func (r *route) options(namespace string) (scaffold.RouteOptions, error) {
-	o := scaffold.RouteOptions{Name: r.name, Namespace: namespace, Gateway: r.gateway, Section: r.section, Timeout: r.timeout}
+	o := scaffold.RouteOptions{About: r.about("create-route", namespace), Gateway: r.gateway, Section: r.section, Timeout: r.timeout}
 	if len(r.models) == 0 {
 		return o, hint.Errorf(routeExample, "no --model is given")
 	}
@@ -78,6 +80,11 @@ func (r *route) options(namespace string) (scaffold.RouteOptions, error) {
 			return o, err
 		}
 		o.Models = append(o.Models, m)
+	}
+	for _, text := range r.canaries {
+		if err := scaffold.AddCanary(o.Models, text); err != nil {
+			return o, err
+		}
 	}
 	if ns, name, ok := strings.Cut(r.gateway, "/"); ok {
 		o.GatewayNamespace, o.Gateway = ns, name
@@ -103,7 +110,11 @@ func (r *route) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return exit.With(exit.Usage, err)
 	}
-	if err := r.fill(ctx, clients, &o); err != nil {
+	class, err := r.fill(ctx, clients, &o)
+	if err != nil {
+		return err
+	}
+	if err := r.able(ctx, clients, class, o); err != nil {
 		return err
 	}
 	routes, err := scaffold.Routes(o)
@@ -117,7 +128,7 @@ func (r *route) run(ctx context.Context, args []string) error {
 	}
 	objects := apply.All(routes...)
 	if r.adapterMap {
-		maps, err := scaffold.AdapterMaps(o.Name, o.Namespace, o.Models)
+		maps, err := scaffold.AdapterMaps(o.About, o.Models)
 		if err != nil {
 			return err
 		}
@@ -126,8 +137,34 @@ func (r *route) run(ctx context.Context, args []string) error {
 	return r.apply.Run(ctx, clients.Dynamic, r.streams.Out, objects)
 }
 
-// fill sets what the cluster knows: the Gateway and the group of each pool.
-func (r *route) fill(ctx context.Context, clients *kube.Clients, o *scaffold.RouteOptions) error {
+// able refuses what the Gateway's provider cannot do. Only that needs to know it.
+func (r *route) able(ctx context.Context, clients *kube.Clients, class string, o scaffold.RouteOptions) error {
+	if len(r.canaries) == 0 && r.provider == "" {
+		return nil
+	}
+	p, err := r.settle(ctx, clients, class)
+	if err != nil {
+		return err
+	}
+	if len(r.canaries) > 0 {
+		warning, err := scaffold.CheckWeighted(p)
+		if err != nil {
+			return exit.With(exit.PreflightRefused, err)
+		}
+		if warning != "" {
+			r.note("%s", warning)
+		}
+	}
+	if o.Timeout > 0 && p.Name == "gke" {
+		return exit.With(exit.PreflightRefused, hint.Errorf("kubectl infer create policy NAME --pool "+o.Models[0].Pool+" --timeout "+o.Timeout.String()+" --provider gke",
+			"%s reads no timeout of an HTTPRoute", p.Title))
+	}
+	return nil
+}
+
+// fill sets what the cluster knows: the Gateway, whose class it returns, and the
+// group of each pool.
+func (r *route) fill(ctx context.Context, clients *kube.Clients, o *scaffold.RouteOptions) (class string, err error) {
 	if !r.apply.Offline() {
 		namespace := o.GatewayNamespace
 		if namespace == "" {
@@ -135,19 +172,19 @@ func (r *route) fill(ctx context.Context, clients *kube.Clients, o *scaffold.Rou
 		}
 		gateway, err := findGateway(ctx, clients, namespace, o.Gateway)
 		if err != nil {
-			return err
+			return "", err
 		}
 		if err := checkListener(gateway, o.Section); err != nil {
-			return err
+			return "", err
 		}
-		o.Gateway = gateway.Name
+		o.Gateway, class = gateway.Name, string(gateway.Spec.GatewayClassName)
 	}
 	for i, m := range o.Models {
 		group := r.poolGroup
 		if !r.apply.Offline() {
 			found, err := poolGroup(ctx, clients, o.Namespace, m.Pool, r.poolGroup)
 			if err != nil {
-				return err
+				return "", err
 			}
 			if found == "" {
 				r.note("inferencepool %s is not there yet: until it is, requests for %s get 500", m.Pool, m.Name)
@@ -160,7 +197,7 @@ func (r *route) fill(ctx context.Context, clients *kube.Clients, o *scaffold.Rou
 		}
 		o.Models[i].Group = group
 	}
-	return nil
+	return class, nil
 }
 
 // compare says what the routes that exist mean for the planned ones, and

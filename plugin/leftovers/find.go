@@ -28,6 +28,7 @@ type leftover struct {
 	madeBy     string
 	state      string
 	stamp      bool
+	kept       string // why delete leaves it; the words of a note
 	unfinished bool
 }
 
@@ -37,6 +38,10 @@ func find(ctx context.Context, clients *kube.Clients) ([]leftover, error) {
 	var found []leftover
 	for _, at := range apply.Resources() {
 		list, err := read(ctx, clients, at, scaffold.ManagedBy+"="+scaffold.Manager)
+		if apierrors.IsForbidden(err) && at.Resource != "configmaps" { // without the journals nothing is safe
+			found = append(found, leftover{name: at.GroupResource().String(), state: "may not be listed", kept: "may not be listed: what is there of ours stays"})
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -44,6 +49,11 @@ func find(ctx context.Context, clients *kube.Clients) ([]leftover, error) {
 			found = append(found, made(at, &list[i]))
 		}
 	}
+	wide, err := ofCluster(ctx, clients)
+	if err != nil {
+		return nil, err
+	}
+	found = append(found, wide...)
 	for _, at := range []schema.GroupVersionResource{kube.HTTPRoutes(), kube.InferenceModels(), kube.ModelRewrites(), kube.LLMDModelRewrites()} {
 		list, err := read(ctx, clients, at, "")
 		if err != nil {
@@ -53,6 +63,29 @@ func find(ctx context.Context, clients *kube.Clients) ([]leftover, error) {
 			if stamp := list[i].GetAnnotations()[target.StampAnnotation]; stamp != "" {
 				found = append(found, leftover{name: apply.Name(&list[i]), madeBy: "canary", state: "carries the stamp of a rollout: " + stamp, stamp: true})
 			}
+		}
+	}
+	return found, nil
+}
+
+// ofCluster are objects of the whole cluster that we made. Others may need them,
+// so delete only tells of them.
+func ofCluster(ctx context.Context, clients *kube.Clients) ([]leftover, error) {
+	var found []leftover
+	for _, at := range apply.ClusterResources() {
+		list, err := clients.Dynamic.Resource(at).List(ctx, metav1.ListOptions{LabelSelector: scaffold.ManagedBy + "=" + scaffold.Manager})
+		if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list %s: %w", at.Resource, err)
+		}
+		for i := range list.Items {
+			name := apply.Name(&list.Items[i])
+			found = append(found, leftover{
+				name: name, madeBy: list.Items[i].GetLabels()[scaffold.CreatedBy], state: "of the whole cluster",
+				kept: "is of the whole cluster and stays: kubectl delete " + name,
+			})
 		}
 	}
 	return found, nil

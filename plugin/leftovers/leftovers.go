@@ -121,6 +121,10 @@ func (c *command) remove(ctx context.Context) error {
 			fmt.Fprintf(c.streams.ErrOut, "note: %s keeps the stamp of a rollout that is over: kubectl annotate %s -n %s %s-\n", f.name, f.name, clients.Namespace, target.StampAnnotation)
 			continue
 		}
+		if f.kept != "" {
+			fmt.Fprintf(c.streams.ErrOut, "note: %s %s\n", f.name, f.kept)
+			continue
+		}
 		if err := c.removeOne(ctx, clients, f); err != nil {
 			return err
 		}

@@ -56,7 +56,7 @@ func goEnv() []string {
 type archive struct {
 	name, module, version string
 	sum                   string // as in go.sum
-	glob                  string // files inside the module; other kinds in them are left out
+	glob                  string // files inside the module, patterns separated by spaces; other kinds in them are left out
 	open                  string // one more file, of a kind whose spec is taken as it comes, see openSpec
 }
 
@@ -77,9 +77,13 @@ func (a archive) run(ctx context.Context, j job) error {
 	if found.Sum != a.sum {
 		return fmt.Errorf("module sum is %s, want %s", found.Sum, a.sum)
 	}
-	files, err := filepath.Glob(filepath.Join(found.Dir, filepath.FromSlash(a.glob)))
-	if err != nil {
-		return err
+	var files []string
+	for _, pattern := range strings.Fields(a.glob) {
+		matched, err := filepath.Glob(filepath.Join(found.Dir, filepath.FromSlash(pattern)))
+		if err != nil {
+			return err
+		}
+		files = append(files, matched...)
 	}
 	var all bytes.Buffer
 	for _, file := range files {

@@ -105,7 +105,35 @@ func recipes(arch string) []recipe {
 			glob: "charts/gateway-crds-helm/templates/generated/gateway.envoyproxy.io_*trafficpolicies.yaml",
 			open: "charts/gateway-crds-helm/templates/generated/gateway.envoyproxy.io_envoyproxies.yaml",
 		}),
+		onRequest(definitions(archive{
+			name: EnvoyExtensionCRDs, module: "github.com/envoyproxy/gateway", version: "v1.9.0",
+			sum: "h1:PaOpud15v3kDCl3L5yc1TdYzggCMpRm1yRjNKmLkzHA=",
+			glob: "charts/gateway-crds-helm/templates/generated/gateway.envoyproxy.io_envoyextensionpolicies.yaml " +
+				"charts/gateway-crds-helm/templates/generated/gateway.envoyproxy.io_httproutefilters.yaml",
+		})),
+		onRequest(definitions(archive{
+			name: IstioCRDs, module: "istio.io/api", version: "v1.32.0",
+			sum:  "h1:37mJvg9I0biYZAEQF+MATs4FNeCpXEIVO3LFpVb6iNM=",
+			glob: "kubernetes/customresourcedefinitions.gen.yaml",
+		})),
+		onRequest(definitions(archive{
+			name: AgentgatewayCRDs, module: "github.com/kgateway-dev/kgateway/v2", version: "v2.2.0",
+			sum:  "h1:0g/OevXOJVJCNl64Ph6s2C6+NI4uo0JgPN8+pcOyh/o=",
+			glob: "install/helm/agentgateway-crds/templates/agentgateway.dev_agentgatewaypolicies.yaml",
+		})),
+		onRequest(definitions(archive{
+			name: MonitorCRDs, module: "github.com/prometheus-operator/prometheus-operator", version: "v0.93.0",
+			sum: "h1:AohlYJT+En8TmNpAcEUJ3GsaJTAqfEBwHmGTVpRm/Io=",
+			glob: "example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml " +
+				"example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml",
+		})),
 	}
+}
+
+// onRequest is made only when it is asked for by name: a sandbox does without.
+func onRequest(r recipe) recipe {
+	r.extra = true
+	return r
 }
 
 // Definitions beyond the Gateway API and InferencePool v1.
@@ -119,7 +147,18 @@ const (
 	// EnvoyProxy, which guides apply and which has no effect here. The others
 	// would be accepted and do nothing.
 	EnvoyGatewayCRDs = "envoy-gateway-crds"
+
+	EnvoyExtensionCRDs = "envoy-extension-crds" // the body router's place in Envoy Gateway
+	IstioCRDs          = "istio-crds"
+	AgentgatewayCRDs   = "agentgateway-crds"
+	MonitorCRDs        = "monitor-crds" // the Prometheus operator's
 )
+
+// ProviderDefinitions lists the assets with definitions of gateways' own objects,
+// against which tests hold what is made for them. No sandbox has them.
+func ProviderDefinitions() []string {
+	return []string{EnvoyExtensionCRDs, IstioCRDs, AgentgatewayCRDs, MonitorCRDs}
+}
 
 // Definitions lists the assets that hold CustomResourceDefinitions, but for
 // ModelRewriteSplitCRDs.
