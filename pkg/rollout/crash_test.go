@@ -66,7 +66,7 @@ func references() []reference {
 
 func (ref reference) world(t *testing.T) *world {
 	w := newWorld(t)
-	w.simple, w.plan.Bake, w.plan.Settle = true, 6*time.Second, 2*time.Second
+	w.simple, w.plan.Bake, w.plan.Settle = true, 4*time.Second, 2*time.Second
 	ref.change(&w.plan)
 	ref.setUp(w)
 	return w

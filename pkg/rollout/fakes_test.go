@@ -23,6 +23,7 @@ type world struct {
 	now         time.Time
 	accepted    bool
 	record      rollout.Record
+	written     []byte // the record, as the next process reads it
 	shares      []rollout.Goal // every share ever written to the first target
 	calls       int
 	dieAt       int  // the call to die at, 0 for never
@@ -104,6 +105,18 @@ func (w *world) call(name string, effect func() error) error {
 
 // stored is the record as the journal has it.
 func (w *world) stored() rollout.Record { return w.record }
+
+// reread is the record as another process finds it: only what survives being
+// written down.
+func (w *world) reread(t *testing.T) rollout.Record {
+	t.Helper()
+	if w.record = (rollout.Record{}); w.written != nil {
+		if err := json.Unmarshal(w.written, &w.record); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return w.record
+}
 
 // watch is the independent watcher: after every call it holds journal and
 // share against the promise, at every prefix of what happened.
@@ -212,8 +225,8 @@ func (p *process) Save(_ context.Context, r rollout.Record) error {
 		if err != nil {
 			return err
 		}
-		p.record = rollout.Record{} // only what survives being written down
-		return json.Unmarshal(raw, &p.record)
+		p.record, p.written = r, raw
+		return nil
 	})
 }
 
@@ -279,7 +292,7 @@ func plan() rollout.Plan {
 // recorded one under a new epoch.
 func start(t *testing.T, w *world, run string) rollout.State {
 	t.Helper()
-	r := w.stored()
+	r := w.reread(t)
 	if r.Run == "" || r.Phase.Finished() {
 		r = rollout.Record{
 			Format: rollout.RecordFormat, Run: run, Epoch: r.Epoch, Plan: w.plan, StableReady: 2, Baseline: json.RawMessage(`{}`),
@@ -297,7 +310,7 @@ func start(t *testing.T, w *world, run string) rollout.State {
 // startAbort is what `canary abort` does before the loop.
 func startAbort(t *testing.T, w *world) rollout.State {
 	t.Helper()
-	r := w.stored()
+	r := w.reread(t)
 	r.Epoch++
 	r.Phase, r.Goal, r.Cause, r.Holder = rollout.RollingBack, rollout.Baseline, rollout.ByRequest, "abort"
 	return rollout.Begin(r, nil)
