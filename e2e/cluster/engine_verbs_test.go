@@ -39,7 +39,11 @@ func TestAnApprovedRolloutIsFinishedOrUndone(t *testing.T) {
 	}
 	verb(t, 16, "nothing to pause", "pause", "httproute/verbs")
 	verb(t, 0, "Promoted", "history", "httproute/verbs")
-	verb(t, 0, "undo requested", "undo", "httproute/verbs")
+	undone := shared.s.command(t.Context(), "canary", "undo", "httproute/verbs")
+	if undone.code != 0 || !strings.Contains(undone.stdout, "undo requested") || strings.Contains(undone.stdout, "ASKED") ||
+		!strings.Contains(undone.stdout, "-   qwen-v2 weight 100\n+   qwen-v2 weight 0\n") {
+		t.Errorf("undo says what it wrote, and not the steps it undid: %v", undone)
+	}
 	verb(t, 0, "already at the baseline", "undo", "httproute/verbs")
 	if after := given(getRoute(t, "verbs")); after != before {
 		t.Errorf("undone, but not as before\nbefore %s\nafter  %s", before, after)

@@ -85,12 +85,19 @@ func (a *Arms) names(ctx context.Context) ([]string, error) {
 
 // token asks pod for one token of model name.
 func (a *Arms) token(ctx context.Context, pod *corev1.Pod, name string) error {
+	return firstToken(name, func(body []byte, into any) error {
+		return a.ask(ctx, pod, http.MethodPost, "v1/completions", body, into)
+	})
+}
+
+// firstToken has one token of model name asked for, whoever answers.
+func firstToken(name string, ask func(body []byte, into any) error) error {
 	body, err := json.Marshal(map[string]any{"model": name, "prompt": "1", "max_tokens": 1})
 	if err != nil {
 		return err
 	}
 	var answer struct{ Choices []json.RawMessage }
-	if err := a.ask(ctx, pod, http.MethodPost, "v1/completions", body, &answer); err != nil {
+	if err := ask(body, &answer); err != nil {
 		return err
 	}
 	if len(answer.Choices) == 0 {
@@ -105,11 +112,24 @@ func (a *Arms) ask(ctx context.Context, pod *corev1.Pod, method, path string, bo
 	if err != nil {
 		return err
 	}
-	request, err := http.NewRequestWithContext(ctx, method, base+"/"+path, bytes.NewReader(body))
+	request, err := newQuestion(ctx, method, base+"/"+path, body)
 	if err != nil {
 		return err
 	}
+	return answer(client, request, into)
+}
+
+func newQuestion(ctx context.Context, method, url string, body []byte) (*http.Request, error) {
+	request, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
 	request.Header.Set("Content-Type", "application/json")
+	return request, nil
+}
+
+// answer sends a question and reads what comes back, which must be 200 and JSON.
+func answer(client *http.Client, request *http.Request, into any) error {
 	response, err := client.Do(request)
 	if err != nil {
 		return err

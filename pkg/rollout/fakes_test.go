@@ -45,6 +45,7 @@ type world struct {
 	down        bool   // the watcher saw RollingBack in the present run
 	run         string
 	onLook      func(w *world)
+	longest     int // decisions a run may take before it counts as endless
 }
 
 // spot is one target as the cluster has it.
@@ -56,7 +57,7 @@ type spot struct {
 }
 
 func newWorld(t *testing.T) *world {
-	return &world{spot: spot{share: rollout.Baseline}, plan: plan(), stableReady: 2, t: t, now: time.Unix(1_700_000_000, 0), accepted: true}
+	return &world{spot: spot{share: rollout.Baseline}, plan: plan(), stableReady: 2, t: t, now: time.Unix(1_700_000_000, 0), accepted: true, longest: 20_000}
 }
 
 // with adds n targets that move with the first.
@@ -325,7 +326,11 @@ func judge(t *testing.T, plan rollout.Plan, recorded []byte) rollout.Gates {
 	return g
 }
 
-// live runs a process to its end; died reports that it crashed on the way.
+// endless is how a run ends that would not end by itself.
+type endless struct{}
+
+// live runs a process to its end; died reports that it crashed on the way. A run
+// of more than w.longest decisions fails the test: it would never end.
 func (w *world) live(ctx context.Context, s rollout.State, change ...func(*rollout.Deps)) (result rollout.Result, died bool) {
 	p := &process{world: w}
 	var hands rollout.Group
@@ -333,15 +338,24 @@ func (w *world) live(ctx context.Context, s rollout.State, change ...func(*rollo
 		hands = append(hands, &hand{world: w, at: s})
 	}
 	deps := rollout.Deps{Targets: hands, Journal: p, Evidence: p, Clock: p, Reporter: silent{}}
+	decisions := 0
+	deps.Trace = func(rollout.Observation, rollout.State, rollout.Action) {
+		if decisions++; decisions > w.longest {
+			panic(endless{})
+		}
+	}
 	for _, c := range change {
 		c(&deps)
 	}
 	defer func() {
-		if r := recover(); r != nil {
-			if _, ok := r.(crash); !ok {
-				panic(r)
-			}
+		switch r := recover().(type) {
+		case nil:
+		case crash:
 			died = true
+		case endless:
+			w.t.Errorf("the run does not end: %d decisions, the last in phase %s at %v", w.longest, w.stored().Phase, w.share)
+		default:
+			panic(r)
 		}
 	}()
 	return rollout.Run(ctx, s, deps), false

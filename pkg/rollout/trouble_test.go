@@ -104,6 +104,7 @@ func (s stuck) hang(ctx context.Context) error {
 func TestASignalEndsACallThatHangs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	w.longest = 5 // each may hang for seconds
 	ctx, cancel := context.WithCancel(t.Context())
 	began := time.Now()
 	result, _ := w.live(ctx, start(t, w, "a"), func(d *rollout.Deps) { d.Targets = rollout.Group{stuck{cancel}} })

@@ -114,7 +114,11 @@ func (b *back) abort(ctx context.Context, args []string) error {
 		return b.over(ctx, record)
 	}
 	b.report.line("abort", fmt.Sprintf("%s: taking over from %s and restoring the baseline", b.object, record.Holder))
-	return b.restore(ctx, lease, record, "abort requested by "+person())
+	result, list, err := b.restore(ctx, lease, record, "abort requested by "+person())
+	if err != nil {
+		return err
+	}
+	return settled(conclude(ctx, b.streams, b.output, result, list))
 }
 
 // seize waits until the lease is ours: the run that was asked let it go, or
@@ -164,7 +168,7 @@ func (b *back) over(ctx context.Context, record rollout.Record) error {
 
 // restore brings record's baseline back. The first write is repeated against a
 // process that still writes, since ours carries the higher epoch.
-func (b *back) restore(ctx context.Context, lease *journal.Lease, record rollout.Record, why string) error {
+func (b *back) restore(ctx context.Context, lease *journal.Lease, record rollout.Record, why string) (rollout.Result, targets, error) {
 	ctx = context.WithoutCancel(ctx)
 	for {
 		record = resume(record)
@@ -175,20 +179,19 @@ func (b *back) restore(ctx context.Context, lease *journal.Lease, record rollout
 			break
 		}
 		if !errors.Is(err, rollout.ErrSuperseded) {
-			return err
+			return rollout.Result{}, nil, err
 		}
 		if record, err = load(ctx, b.clients, b.store, b.object, b.clients.Namespace); err != nil {
-			return err
+			return rollout.Result{}, nil, err
 		}
 	}
 	list, err := resumeTargets(b.clients, record)
 	if err != nil {
-		return err
+		return rollout.Result{}, nil, err
 	}
-	result := rollout.Run(ctx, rollout.Begin(record, nil), rollout.Deps{
+	return rollout.Run(ctx, rollout.Begin(record, nil), rollout.Deps{
 		Targets: list.group(), Journal: b.store, Clock: systemClock{}, Reporter: b.report, RollbackLimit: b.limit, Lock: lease,
-	})
-	return settled(conclude(ctx, b.streams, b.output, result, list))
+	}), list, nil
 }
 
 // settled turns the code of a run that was returned by request into success:
