@@ -58,6 +58,24 @@ func TestAHolderPausedPastItsLeaseCannotWrite(t *testing.T) {
 	}
 }
 
+// TestALiveLeaseIsTakenOverOnlyWhenAsked has a run that is alive and would obey an
+// abort only at its next look, in half a minute: --take-over does not ask it.
+func TestALiveLeaseIsTakenOverOnlyWhenAsked(t *testing.T) {
+	t.Parallel()
+	before := given(newRoute(t, "taken", 100, 0))
+	_, ended := begin(t, "taken", "--bake", "10m", "--lease-duration", "15s", "--scrape-interval", "30s")
+	out := shared.s.command(t.Context(), "canary", "abort", "httproute/taken", "--take-over")
+	if out.code != 0 || !strings.Contains(out.stderr, "taking over from") || strings.Contains(out.stderr, ": requested by") {
+		t.Errorf("abort --take-over: %v", out)
+	}
+	if after := given(getRoute(t, "taken")); after != before {
+		t.Errorf("the route is not as before\nbefore %s\nafter  %s", before, after)
+	}
+	if out := <-ended; out.code != 19 && out.code != 14 {
+		t.Errorf("the run that lost its lease: %v", out)
+	}
+}
+
 // TestASleeperDoesNotWakeAfterGCAndANewRun goes further: the journal was
 // emptied and another run has begun meanwhile.
 func TestASleeperDoesNotWakeAfterGCAndANewRun(t *testing.T) {

@@ -57,7 +57,7 @@ type spot struct {
 }
 
 func newWorld(t *testing.T) *world {
-	return &world{spot: spot{share: rollout.Baseline}, plan: plan(), stableReady: 2, t: t, now: time.Unix(1_700_000_000, 0), accepted: true, longest: 20_000}
+	return &world{spot: spot{share: rollout.Baseline}, plan: plan(), stableReady: 2, t: t, now: time.Unix(1_700_000_000, 0), accepted: true, longest: 5_000}
 }
 
 // with adds n targets that move with the first.
