@@ -12,10 +12,23 @@ import (
 // begin starts a rollout that stays at its first step, and waits until it is there.
 func begin(t *testing.T, name string, more ...string) (*exec.Cmd, <-chan output) {
 	t.Helper()
-	cmd := shared.s.prepareCommand(t.Context(), shared.s.restricted, quick(name, "50,100", more...)...)
+	return beginAs(t, shared.s.restricted, name, more...)
+}
+
+// beginAs is begin with a kubeconfig of the test's own.
+func beginAs(t *testing.T, kubeconfig, name string, more ...string) (*exec.Cmd, <-chan output) {
+	t.Helper()
+	cmd := shared.s.prepareCommand(t.Context(), kubeconfig, quick(name, "50,100", more...)...)
 	ended := make(chan output, 1)
 	go func() { ended <- collect(cmd) }()
-	eventually(t, 30*time.Second, "the canary has half of the traffic", func() bool { return canaryWeight(getRoute(t, name)) == 50 })
+	eventually(t, time.Minute, "the canary has half of the traffic", func() bool {
+		select {
+		case out := <-ended:
+			t.Fatalf("the run ended too early: %v", out)
+		default:
+		}
+		return canaryWeight(getRoute(t, name)) == 50
+	})
 	return cmd, ended
 }
 

@@ -106,10 +106,7 @@ func TestARunOutlivesARestartOfTheAPIServer(t *testing.T) {
 	watch(t)
 	newRoute(t, "rough-restart", 100, 0)
 	api, kubeconfig := throughLine(t, shared.s.restricted)
-	cmd := shared.s.prepareCommand(t.Context(), kubeconfig, quick("rough-restart", "50,100", "--bake", "3s", "--lease-duration", "15s")...)
-	ended := make(chan output, 1)
-	go func() { ended <- collect(cmd) }()
-	eventually(t, time.Minute, "the canary has half of the traffic", func() bool { return canaryWeight(getRoute(t, "rough-restart")) == 50 })
+	_, ended := beginAs(t, kubeconfig, "rough-restart", "--bake", "3s", "--lease-duration", "15s")
 	api.cut()
 	back := time.NewTimer(6 * time.Second)
 	defer back.Stop()
@@ -173,10 +170,7 @@ func TestAnExpiredTokenIsRefreshed(t *testing.T) {
 	if err := os.WriteFile(kubeconfig, []byte(strings.Replace(string(raw), "user: {}", plugin, 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan output, 1)
-	cmd := shared.s.prepareCommand(t.Context(), kubeconfig, quick("expired", "50,100", "--bake", "2s", "--lease-duration", "15s")...)
-	go func() { ended <- collect(cmd) }()
-	eventually(t, time.Minute, "the canary has half of the traffic", func() bool { return canaryWeight(getRoute(t, "expired")) == 50 })
+	_, ended := beginAs(t, kubeconfig, "expired", "--bake", "2s", "--lease-duration", "15s")
 	issue("second")
 	mu.Lock()
 	valid = "second"
@@ -205,10 +199,7 @@ func TestACompactedWatchCostsNoDrift(t *testing.T) {
 		w.Header().Set("Content-Type", "application/json")
 		fmt.Fprintln(w, `{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","message":"too old resource version","reason":"Expired","code":410}}`)
 	})
-	cmd := shared.s.prepareCommand(t.Context(), kubeconfig, quick("compacted", "50,100", "--bake", "10m", "--scrape-interval", "500ms")...)
-	ended := make(chan output, 1)
-	go func() { ended <- collect(cmd) }()
-	eventually(t, time.Minute, "the canary has half of the traffic", func() bool { return canaryWeight(getRoute(t, "compacted")) == 50 })
+	_, ended := beginAs(t, kubeconfig, "compacted", "--bake", "10m", "--scrape-interval", "500ms")
 	_, err := shared.s.clients.Dynamic.Resource(kube.HTTPRoutes()).Namespace(namespace).Patch(t.Context(), "compacted", types.JSONPatchType,
 		[]byte(`[{"op":"replace","path":"/spec/rules/0/backendRefs/1/weight","value":33}]`), metav1.PatchOptions{})
 	if err != nil {
@@ -241,11 +232,7 @@ func TestARollbackThatCannotBeWrittenSaysHowToFinishByHand(t *testing.T) {
 		}
 		forward.ServeHTTP(w, r)
 	})
-	args := quick("by-hand", "50,100", "--bake", "10m", "--lease-duration", "15s", "--on-interrupt", "rollback", "--rollback-limit", "2s")
-	cmd := shared.s.prepareCommand(t.Context(), kubeconfig, args...)
-	ended := make(chan output, 1)
-	go func() { ended <- collect(cmd) }()
-	eventually(t, time.Minute, "the canary has half of the traffic", func() bool { return canaryWeight(getRoute(t, "by-hand")) == 50 })
+	cmd, ended := beginAs(t, kubeconfig, "by-hand", "--bake", "10m", "--lease-duration", "15s", "--on-interrupt", "rollback", "--rollback-limit", "2s")
 	mu.Lock()
 	refuse = true
 	mu.Unlock()

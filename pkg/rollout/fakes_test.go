@@ -339,8 +339,8 @@ func (w *world) live(ctx context.Context, s rollout.State, change ...func(*rollo
 	}
 	deps := rollout.Deps{Targets: hands, Journal: p, Evidence: p, Clock: p, Reporter: silent{}}
 	decisions := 0
-	deps.Trace = func(rollout.Observation, rollout.State, rollout.Action) {
-		if decisions++; decisions > w.longest {
+	deps.Trace = func(_ rollout.Observation, s rollout.State, _ rollout.Action) {
+		if decisions++; decisions > w.longest || len(s.Steps) > 100 {
 			panic(endless{})
 		}
 	}
@@ -353,7 +353,7 @@ func (w *world) live(ctx context.Context, s rollout.State, change ...func(*rollo
 		case crash:
 			died = true
 		case endless:
-			w.t.Errorf("the run does not end: %d decisions, the last in phase %s at %v", w.longest, w.stored().Phase, w.share)
+			w.t.Errorf("the run does not end: %d decisions, the last in phase %s at %v", decisions, w.stored().Phase, w.share)
 		default:
 			panic(r)
 		}

@@ -40,6 +40,8 @@ seed "no bake time"                                  next.go    's/s\.Watch\.Bak
 seed "sleep counts as bake time"                     next.go    's/gap <= longestGap\(s\.Plan\)/true/'
 seed "passes without a verdict"                      next.go    's/if f\.Pass && f\.Missing/if f.Missing/'
 seed "a foreign weight unseen"                       next.go    '/^func baking/,/^}/s/o\.Standing != nil \&\& !o\.Standing\.AtGoal/false/'
+seed "a foreign weight waits for the next look"      next.go    '/^func baking/,/^}/s/o\.Standing != nil \&\& !o/o.Sample != nil \&\& o.Standing != nil \&\& !o/'
+seed "reads far apart count as drift"                next.go    's/^.*s\.Watch\.WrongReads = 0$//'
 seed "no deadline"                                   next.go    's/>= s\.Plan\.StepDeadline \{/< 0 {/'
 seed "a foreign stamp unseen"                        next.go    's/o\.Standing\.Fenced \|\| o\.Standing\.Unstamped/false/'
 seed "the stamp stays"                               next.go    's/if !s\.Watch\.Released/if false/'
