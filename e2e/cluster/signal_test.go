@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"strings"
@@ -40,17 +41,23 @@ type hanging struct {
 func newHanging(t *testing.T, n int) *hanging {
 	t.Helper()
 	h := &hanging{n: n}
+	over := make(chan struct{})
 	h.kubeconfig = proxied(t, func(forward http.Handler, w http.ResponseWriter, r *http.Request) {
 		h.mu.Lock()
 		h.calls++
 		hang := h.calls >= h.n
 		h.mu.Unlock()
-		if hang {
-			<-r.Context().Done() // until the client gives up
+		if hang { // until the client gives up, which an unread body would hide
+			_, _ = io.Copy(io.Discard, r.Body)
+			select {
+			case <-r.Context().Done():
+			case <-over:
+			}
 			return
 		}
 		forward.ServeHTTP(w, r)
 	})
+	t.Cleanup(func() { close(over) })
 	return h
 }
 
