@@ -1,7 +1,6 @@
 package cluster_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"sync"
 	"testing"
@@ -77,14 +76,7 @@ func TestARollbackLandsWhileMetadataIsWritten(t *testing.T) {
 	if out.code != 19 || canaryWeight(getRoute(t, "busy")) != 0 {
 		t.Errorf("the aborted run: %v", out)
 	}
-	cm, err := shared.s.clients.Core.CoreV1().ConfigMaps(namespace).Get(t.Context(), "infer-httproute-busy", metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var record struct{ Decided, Restored time.Time }
-	if err := json.Unmarshal([]byte(cm.Data["record.json"]), &record); err != nil {
-		t.Fatal(err)
-	}
+	record := recorded(t, "busy")
 	took := record.Restored.Sub(record.Decided)
 	t.Logf("restored %v after the decision, beside %d writes", took, writes)
 	if took <= 0 || took > 10*time.Second {

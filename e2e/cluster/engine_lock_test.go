@@ -12,10 +12,23 @@ import (
 // begin starts a rollout that stays at its first step, and waits until it is there.
 func begin(t *testing.T, name string, more ...string) (*exec.Cmd, <-chan output) {
 	t.Helper()
-	cmd := shared.s.prepareCommand(t.Context(), shared.s.restricted, quick(name, "50,100", more...)...)
+	return beginAs(t, shared.s.restricted, name, more...)
+}
+
+// beginAs is begin with a kubeconfig of the test's own.
+func beginAs(t *testing.T, kubeconfig, name string, more ...string) (*exec.Cmd, <-chan output) {
+	t.Helper()
+	cmd := shared.s.prepareCommand(t.Context(), kubeconfig, quick(name, "50,100", more...)...)
 	ended := make(chan output, 1)
 	go func() { ended <- collect(cmd) }()
-	eventually(t, 30*time.Second, "the canary has half of the traffic", func() bool { return canaryWeight(getRoute(t, name)) == 50 })
+	eventually(t, time.Minute, "the canary has half of the traffic", func() bool {
+		select {
+		case out := <-ended:
+			t.Fatalf("the run ended too early: %v", out)
+		default:
+		}
+		return canaryWeight(getRoute(t, name)) == 50
+	})
 	return cmd, ended
 }
 
@@ -55,6 +68,24 @@ func TestAHolderPausedPastItsLeaseCannotWrite(t *testing.T) {
 	}
 	if after := given(getRoute(t, "asleep")); after != before {
 		t.Errorf("the route is not as before\nbefore %s\nafter  %s", before, after)
+	}
+}
+
+// TestALiveLeaseIsTakenOverOnlyWhenAsked has a run that is alive and would obey an
+// abort only at its next look, in half a minute: --take-over does not ask it.
+func TestALiveLeaseIsTakenOverOnlyWhenAsked(t *testing.T) {
+	t.Parallel()
+	before := given(newRoute(t, "taken", 100, 0))
+	_, ended := begin(t, "taken", "--bake", "10m", "--lease-duration", "15s", "--scrape-interval", "30s")
+	out := shared.s.command(t.Context(), "canary", "abort", "httproute/taken", "--take-over")
+	if out.code != 0 || !strings.Contains(out.stderr, "taking over from") || strings.Contains(out.stderr, ": requested by") {
+		t.Errorf("abort --take-over: %v", out)
+	}
+	if after := given(getRoute(t, "taken")); after != before {
+		t.Errorf("the route is not as before\nbefore %s\nafter  %s", before, after)
+	}
+	if out := <-ended; out.code != 19 && out.code != 14 {
+		t.Errorf("the run that lost its lease: %v", out)
 	}
 }
 

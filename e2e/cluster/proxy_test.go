@@ -54,6 +54,13 @@ current-context: c
 	return path
 }
 
+// answerStatus is an error as an API server writes it.
+func answerStatus(w http.ResponseWriter, code int, reason string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	fmt.Fprintf(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","message":"injected","reason":%q,"code":%d}`, reason, code)
+}
+
 // rough is an API server having a bad day: of the calls after the lease was
 // taken, a third fails, in every way there is.
 type rough struct {
@@ -90,12 +97,10 @@ func (f *rough) serve(forward http.Handler, w http.ResponseWriter, r *http.Reque
 	case fault == "lost":
 		panic(http.ErrAbortHandler)
 	default:
-		w.Header().Set("Content-Type", "application/json")
 		if fault == "429" {
 			w.Header().Set("Retry-After", "1")
 		}
-		w.WriteHeader(status.code)
-		fmt.Fprintf(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","message":"injected","reason":%q,"code":%d}`, status.reason, status.code)
+		answerStatus(w, status.code, status.reason)
 	}
 }
 

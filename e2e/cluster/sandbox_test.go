@@ -5,10 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -37,7 +39,23 @@ type suite struct {
 	clients    *kube.Clients
 }
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+// lanes is how many tests, or runs of one test, go on side by side unless
+// -parallel says otherwise. They wait for leases and bakes more than they work,
+// so it is no matter of cores.
+const lanes = 8
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	chosen := false
+	flag.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == "test.parallel" })
+	if !chosen {
+		if err := flag.Set("test.parallel", strconv.Itoa(lanes)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+	os.Exit(run(m))
+}
 
 func run(m *testing.M) int {
 	s, err := newSuite()
@@ -173,10 +191,7 @@ func (s *suite) command(ctx context.Context, args ...string) output {
 
 // kubectl runs the real kubectl inside the sandbox's environment.
 func (s *suite) kubectl(ctx context.Context, args ...string) output {
-	path := os.Getenv("PATH")
-	for _, asset := range assetDirs(s.dir) {
-		path = asset + string(os.PathListSeparator) + path
-	}
+	path := s.path()
 	program := "kubectl"
 	for _, dir := range filepath.SplitList(path) {
 		if found, err := exec.LookPath(filepath.Join(dir, "kubectl")); err == nil {
@@ -185,8 +200,22 @@ func (s *suite) kubectl(ctx context.Context, args ...string) output {
 		}
 	}
 	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Env = append(s.env(s.kubeconfig), "PATH="+s.dir+string(os.PathListSeparator)+path)
+	cmd.Env = append(s.env(s.kubeconfig), "PATH="+path)
 	return collect(cmd)
+}
+
+// shell runs a command line that a program printed, as somebody would who types
+// it.
+func (s *suite) shell(ctx context.Context, line string) output {
+	cmd := exec.CommandContext(ctx, "sh", "-c", line)
+	cmd.Env = append(s.env(s.kubeconfig), "PATH="+s.path())
+	return collect(cmd)
+}
+
+// path has our programs and the sandbox's kubectl first.
+func (s *suite) path() string {
+	dirs := append([]string{s.dir}, assetDirs(s.dir)...)
+	return strings.Join(append(dirs, os.Getenv("PATH")), string(os.PathListSeparator))
 }
 
 // assetDirs are the folders of the programs the sandbox runs on.

@@ -12,8 +12,34 @@ import (
 	"time"
 )
 
-// kills is how often a run is killed: SOAK_KILLS, or 1,000; of them the slice
-// SOAK_SLICE=i/n only.
+// slice is SOAK_SLICE=i/n: the ith of n parts of a campaign, counted from 1.
+func slice(t *testing.T) (i, n int) {
+	t.Helper()
+	i, n = 1, 1
+	if text := os.Getenv("SOAK_SLICE"); text != "" {
+		if _, err := fmt.Sscanf(text, "%d/%d", &i, &n); err != nil || i < 1 || i > n {
+			t.Fatalf("SOAK_SLICE=%q is not i/n", text)
+		}
+	}
+	return i, n
+}
+
+// TestSoakCrashAtEachAPICall is TestCrashAtEachAPICall with every reference
+// plan; a slice takes each nth call of every plan. SOAK_PLAN chooses one plan.
+func TestSoakCrashAtEachAPICall(t *testing.T) {
+	watch(t)
+	i, n := slice(t)
+	for _, ref := range references() {
+		if plan := os.Getenv("SOAK_PLAN"); plan == "" || plan == ref.name {
+			t.Run(ref.name, func(t *testing.T) {
+				crashMatrix(t, ref, func(call int) bool { return (call-1)%n == i-1 })
+			})
+		}
+	}
+}
+
+// kills is how often a run is killed: SOAK_KILLS, or 1,000; of them the present
+// slice only.
 func kills(t *testing.T) (from, to int) {
 	t.Helper()
 	all := 1000
@@ -23,12 +49,7 @@ func kills(t *testing.T) (from, to int) {
 			t.Fatal(err)
 		}
 	}
-	i, n := 1, 1
-	if text := os.Getenv("SOAK_SLICE"); text != "" {
-		if _, err := fmt.Sscanf(text, "%d/%d", &i, &n); err != nil || i < 1 || i > n {
-			t.Fatalf("SOAK_SLICE=%q is not i/n", text)
-		}
-	}
+	i, n := slice(t)
 	return all * (i - 1) / n, all * i / n
 }
 
@@ -43,7 +64,7 @@ func TestSoakKilledAtRandom(t *testing.T) {
 	done := from
 	began := time.Now()
 	ends := map[string]int{}
-	for lane := range 3 {
+	for lane := range lanes {
 		t.Run(fmt.Sprintf("lane %d", lane), func(t *testing.T) {
 			t.Parallel()
 			for round := 0; !t.Failed(); round++ {

@@ -29,7 +29,7 @@ type watcher struct {
 // sight is one version of a route or of a journal.
 type sight struct {
 	version int64
-	route   string
+	route   string // or the route whose journal it is
 	weight  int64 // of the canary; -1 in a journal
 	ceiling int64 // of the journal; -1 in a route
 	phase   string
@@ -106,13 +106,14 @@ func (w *watcher) check(t *testing.T) {
 			ceilings[s.route], phases[s.route] = s.ceiling, s.phase
 			continue
 		}
-		if s.weight > ceilings[s.route] {
-			t.Errorf("route %s at version %d: canary weight %d is over the ceiling of %d", s.route, s.version, s.weight, ceilings[s.route])
+		journal := strings.TrimSuffix(s.route, twinSuffix)
+		if s.weight > ceilings[journal] {
+			t.Errorf("route %s at version %d: canary weight %d is over the ceiling of %d", s.route, s.version, s.weight, ceilings[journal])
 		}
 		if s.weight > weights[s.route] {
 			raised++
-			if phases[s.route] == "RollingBack" || phases[s.route] == "RolledBack" {
-				t.Errorf("route %s at version %d: canary weight rose to %d while %s", s.route, s.version, s.weight, phases[s.route])
+			if phases[journal] == "RollingBack" || phases[journal] == "RolledBack" {
+				t.Errorf("route %s at version %d: canary weight rose to %d while %s", s.route, s.version, s.weight, phases[journal])
 			}
 		}
 		weights[s.route] = s.weight

@@ -1,10 +1,12 @@
 package evidence
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"sync"
@@ -82,12 +84,19 @@ func (a *Arms) names(ctx context.Context) ([]string, error) {
 
 // token asks pod for one token of model name.
 func (a *Arms) token(ctx context.Context, pod *corev1.Pod, name string) error {
+	return firstToken(name, func(body []byte, into any) error {
+		return a.ask(ctx, pod, http.MethodPost, "v1/completions", body, into)
+	})
+}
+
+// firstToken has one token of model name asked for, whoever answers.
+func firstToken(name string, ask func(body []byte, into any) error) error {
 	body, err := json.Marshal(map[string]any{"model": name, "prompt": "1", "max_tokens": 1})
 	if err != nil {
 		return err
 	}
 	var answer struct{ Choices []json.RawMessage }
-	if err := a.ask(ctx, pod, http.MethodPost, "v1/completions", body, &answer); err != nil {
+	if err := ask(body, &answer); err != nil {
 		return err
 	}
 	if len(answer.Choices) == 0 {
@@ -99,6 +108,39 @@ func (a *Arms) token(ctx context.Context, pod *corev1.Pod, name string) error {
 // ask sends one request to a model server.
 func (a *Arms) ask(ctx context.Context, pod *corev1.Pod, method, path string, body []byte, into any) error {
 	status, text, err := a.reach.call(ctx, endpoint{pod: pod, port: a.canary().pool.port()}, method, path, body)
+	if err != nil {
+		return err
+	}
+	if status != http.StatusOK {
+		return refused(status, text)
+	}
+	return json.Unmarshal(text, into)
+}
+
+// newQuestion is a request whose body is JSON.
+func newQuestion(ctx context.Context, method, url string, body []byte) (*http.Request, error) {
+	request, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	return request, nil
+}
+
+// exchange sends a question and reads what comes back.
+func exchange(client *http.Client, request *http.Request) (status int, text []byte, err error) {
+	response, err := client.Do(request)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer response.Body.Close()
+	text, err = io.ReadAll(io.LimitReader(response.Body, probeBytes))
+	return response.StatusCode, text, err
+}
+
+// answer sends a question whose answer must be 200 and JSON.
+func answer(client *http.Client, request *http.Request, into any) error {
+	status, text, err := exchange(client, request)
 	if err != nil {
 		return err
 	}

@@ -1,12 +1,10 @@
 package evidence
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -177,16 +175,9 @@ func (r *reacher) call(ctx context.Context, e endpoint, method, path string, bod
 	if err != nil {
 		return 0, nil, err
 	}
-	request, err := http.NewRequestWithContext(ctx, method, base+"/"+path, bytes.NewReader(body))
+	request, err := newQuestion(ctx, method, base+"/"+path, body)
 	if err != nil {
 		return 0, nil, err
 	}
-	request.Header.Set("Content-Type", "application/json")
-	response, err := client.Do(request)
-	if err != nil {
-		return 0, nil, err
-	}
-	defer response.Body.Close()
-	text, err = io.ReadAll(io.LimitReader(response.Body, probeBytes))
-	return response.StatusCode, text, err
+	return exchange(client, request)
 }

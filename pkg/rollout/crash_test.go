@@ -66,7 +66,7 @@ func references() []reference {
 
 func (ref reference) world(t *testing.T) *world {
 	w := newWorld(t)
-	w.simple, w.plan.Bake, w.plan.Settle = true, 6*time.Second, 2*time.Second
+	w.simple, w.plan.Bake, w.plan.Settle = true, 4*time.Second, 2*time.Second
 	ref.change(&w.plan)
 	ref.setUp(w)
 	return w
@@ -93,7 +93,7 @@ func TestCrashAtEveryCall(t *testing.T) {
 				t.Run(ref.name+", "+mode+", then "+then, func(t *testing.T) {
 					t.Parallel()
 					cases := 0
-					for n := 1; ; n++ {
+					for n := 1; n <= 301 && !t.Failed(); n++ {
 						w := ref.world(t)
 						arrange(w, n)
 						result, died := w.live(t.Context(), start(t, w, "first"))
@@ -108,8 +108,8 @@ func TestCrashAtEveryCall(t *testing.T) {
 							ref.recover(t, w, then)
 						}
 					}
-					if cases < 10 {
-						t.Errorf("only %d calls", cases)
+					if cases < 10 || cases > 300 {
+						t.Errorf("%d calls", cases)
 					}
 				})
 			}

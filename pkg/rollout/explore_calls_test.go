@@ -137,7 +137,7 @@ func (e *explorer) recoverable(n scene) {
 		if calls > 100 {
 			e.t.Fatalf("an abort of %s does not end", before)
 		}
-		n = e.step(n, 0)[0]
+		n = e.step(nil, n, 0)[0]
 	}
 	e.recoveries++
 	if n.journal.Phase != rollout.RolledBack || n.share[0] != rollout.Baseline || n.share[1] != rollout.Baseline {

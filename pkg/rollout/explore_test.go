@@ -164,7 +164,7 @@ func TestTheExplorerFindsNoWayOverTheCeiling(t *testing.T) {
 	e := explorer{t: t, plan: plan}
 	seed, order := maphash.MakeSeed(), rand.New(rand.NewPCG(1, 2))
 	seen := map[uint64]bool{first.key(seed): true}
-	open := []scene{first}
+	open, list := []*scene{&first}, []scene(nil)
 	for len(open) > 0 && len(seen) < exploreStates && !t.Failed() {
 		last := len(open) - 1
 		i := last // mostly one run to its end, and now and then another
@@ -173,12 +173,15 @@ func TestTheExplorerFindsNoWayOverTheCeiling(t *testing.T) {
 		}
 		n := open[i]
 		open[i], open = open[last], open[:last]
-		for _, next := range e.successors(n) {
+		list = e.successors(list[:0], *n)
+		for i := range list {
+			next := &list[i]
 			if k := next.key(seed); !seen[k] {
 				seen[k] = true
-				open = append(open, next)
+				kept := *next
+				open = append(open, &kept)
 				if len(seen)%500 == 0 {
-					e.recoverable(next)
+					e.recoverable(kept)
 				}
 			}
 		}
@@ -195,12 +198,11 @@ type explorer struct {
 	moves, recoveries int
 }
 
-// successors are the scenes one event away.
-func (e *explorer) successors(n scene) []scene {
-	var out []scene
+// successors appends the scenes one event away.
+func (e *explorer) successors(out []scene, n scene) []scene {
 	for i := range n.procs {
 		if n.procs[i].alive {
-			out = append(out, e.step(n, i)...)
+			out = e.step(out, n, i)
 		} else if n.starts > 0 {
 			out = append(out, e.starts(n, i)...)
 		}
@@ -262,7 +264,7 @@ func (e *explorer) starts(n scene, i int) []scene {
 }
 
 // step lets process i do one call, with every fault there is left to spend.
-func (e *explorer) step(n scene, i int) []scene {
+func (e *explorer) step(out []scene, n scene, i int) []scene {
 	p := &n.procs[i]
 	if len(p.todo) == 0 {
 		seen := p.seen
@@ -271,12 +273,11 @@ func (e *explorer) step(n scene, i int) []scene {
 		p.state, p.seen = s, rollout.Observation{Now: n.time(), RollbackLimit: time.Minute}
 		if a.Verb == rollout.Stop {
 			p.alive = false
-			return []scene{n}
+			return append(out, n)
 		}
 		p.todo = calls(a.Verb)
 	}
 	todo := p.todo
-	var out []scene
 	for _, m := range e.do(n, i, todo[0]) {
 		q := &m.procs[i]
 		if q.todo = todo[1:]; q.seen.Err != nil {

@@ -23,6 +23,7 @@ type world struct {
 	now         time.Time
 	accepted    bool
 	record      rollout.Record
+	written     []byte         // the record, as the next process reads it
 	shares      []rollout.Goal // every share ever written to the first target
 	calls       int
 	dieAt       int  // the call to die at, 0 for never
@@ -44,6 +45,7 @@ type world struct {
 	down        bool   // the watcher saw RollingBack in the present run
 	run         string
 	onLook      func(w *world)
+	longest     int // decisions a run may take before it counts as endless
 }
 
 // spot is one target as the cluster has it.
@@ -55,7 +57,7 @@ type spot struct {
 }
 
 func newWorld(t *testing.T) *world {
-	return &world{spot: spot{share: rollout.Baseline}, plan: plan(), stableReady: 2, t: t, now: time.Unix(1_700_000_000, 0), accepted: true}
+	return &world{spot: spot{share: rollout.Baseline}, plan: plan(), stableReady: 2, t: t, now: time.Unix(1_700_000_000, 0), accepted: true, longest: 5_000}
 }
 
 // with adds n targets that move with the first.
@@ -104,6 +106,18 @@ func (w *world) call(name string, effect func() error) error {
 
 // stored is the record as the journal has it.
 func (w *world) stored() rollout.Record { return w.record }
+
+// reread is the record as another process finds it: only what survives being
+// written down.
+func (w *world) reread(t *testing.T) rollout.Record {
+	t.Helper()
+	if w.record = (rollout.Record{}); w.written != nil {
+		if err := json.Unmarshal(w.written, &w.record); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return w.record
+}
 
 // watch is the independent watcher: after every call it holds journal and
 // share against the promise, at every prefix of what happened.
@@ -212,8 +226,8 @@ func (p *process) Save(_ context.Context, r rollout.Record) error {
 		if err != nil {
 			return err
 		}
-		p.record = rollout.Record{} // only what survives being written down
-		return json.Unmarshal(raw, &p.record)
+		p.record, p.written = r, raw
+		return nil
 	})
 }
 
@@ -279,7 +293,7 @@ func plan() rollout.Plan {
 // recorded one under a new epoch.
 func start(t *testing.T, w *world, run string) rollout.State {
 	t.Helper()
-	r := w.stored()
+	r := w.reread(t)
 	if r.Run == "" || r.Phase.Finished() {
 		r = rollout.Record{
 			Format: rollout.RecordFormat, Run: run, Epoch: r.Epoch, Plan: w.plan, StableReady: 2, Baseline: json.RawMessage(`{}`),
@@ -297,7 +311,7 @@ func start(t *testing.T, w *world, run string) rollout.State {
 // startAbort is what `canary abort` does before the loop.
 func startAbort(t *testing.T, w *world) rollout.State {
 	t.Helper()
-	r := w.stored()
+	r := w.reread(t)
 	r.Epoch++
 	r.Phase, r.Goal, r.Cause, r.Holder = rollout.RollingBack, rollout.Baseline, rollout.ByRequest, "abort"
 	return rollout.Begin(r, nil)
@@ -312,7 +326,11 @@ func judge(t *testing.T, plan rollout.Plan, recorded []byte) rollout.Gates {
 	return g
 }
 
-// live runs a process to its end; died reports that it crashed on the way.
+// endless is how a run ends that would not end by itself.
+type endless struct{}
+
+// live runs a process to its end; died reports that it crashed on the way. A run
+// of more than w.longest decisions fails the test: it would never end.
 func (w *world) live(ctx context.Context, s rollout.State, change ...func(*rollout.Deps)) (result rollout.Result, died bool) {
 	p := &process{world: w}
 	var hands rollout.Group
@@ -320,15 +338,24 @@ func (w *world) live(ctx context.Context, s rollout.State, change ...func(*rollo
 		hands = append(hands, &hand{world: w, at: s})
 	}
 	deps := rollout.Deps{Targets: hands, Journal: p, Evidence: p, Clock: p, Reporter: silent{}}
+	decisions := 0
+	deps.Trace = func(_ rollout.Observation, s rollout.State, _ rollout.Action) {
+		if decisions++; decisions > w.longest || len(s.Steps) > 100 {
+			panic(endless{})
+		}
+	}
 	for _, c := range change {
 		c(&deps)
 	}
 	defer func() {
-		if r := recover(); r != nil {
-			if _, ok := r.(crash); !ok {
-				panic(r)
-			}
+		switch r := recover().(type) {
+		case nil:
+		case crash:
 			died = true
+		case endless:
+			w.t.Errorf("the run does not end: %d decisions, the last in phase %s at %v", decisions, w.stored().Phase, w.share)
+		default:
+			panic(r)
 		}
 	}()
 	return rollout.Run(ctx, s, deps), false

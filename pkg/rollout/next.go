@@ -154,6 +154,9 @@ func Next(s State, o Observation) (State, Action) {
 	if o.Standing == nil || o.Standing.AtGoal {
 		s.Watch.Retry = 0 // a read that works is no sign that a write will
 	}
+	if o.Standing != nil && o.Standing.AtGoal {
+		s.Watch.WrongReads = 0
+	}
 	if o.Standing != nil && (o.Standing.Fenced || o.Standing.Unstamped) && s.Watch.Seized && !s.Phase.Finished() {
 		return s, Action{Verb: Consult}
 	}
@@ -272,11 +275,11 @@ func raising(s State, o Observation) (State, Action) {
 // settling discards what was begun before or during the move, but a dead
 // canary is seen here too.
 func settling(s State, o Observation) (State, Action) {
-	if o.Sample == nil {
-		return s, Action{Verb: Watch}
-	}
 	if o.Standing != nil && !o.Standing.AtGoal {
 		return drifting(s, o)
+	}
+	if o.Sample == nil {
+		return s, Action{Verb: Watch}
 	}
 	var f Finding
 	s.Watch.Judge, f = s.Watch.Judge.Weigh(o.Now, *o.Sample, false)
@@ -293,11 +296,11 @@ func baking(s State, o Observation) (State, Action) {
 	if s.Phase == Waiting && s.waits() && o.NoWait {
 		return s, Action{Verb: Stop, Outcome: Unapproved, Why: fmt.Sprintf("%s passed and waits for approval", s.Goal)}
 	}
-	if o.Sample == nil {
-		return s, Action{Verb: Watch, Wait: s.Plan.ScrapeInterval}
-	}
 	if o.Standing != nil && !o.Standing.AtGoal {
 		return drifting(s, o)
+	}
+	if o.Sample == nil {
+		return s, Action{Verb: Watch, Wait: s.Plan.ScrapeInterval}
 	}
 	var f Finding
 	s.Watch.Judge, f = s.Watch.Judge.Weigh(o.Now, *o.Sample, true)

@@ -120,6 +120,42 @@ func TestHowSoonACanaryGoes(t *testing.T) {
 	}
 }
 
+func TestACanaryThatDiesWhileItSettlesGoesAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.plan.Settle = time.Hour
+	var began time.Time
+	w.canary = func(w *world) rollout.Arm {
+		if began.IsZero() && w.share == 25 {
+			began = w.now
+		}
+		return rollout.Arm{Blind: "refused"}
+	}
+	result, _ := w.live(t.Context(), start(t, w, "a"))
+	if took := w.now.Sub(began); result.Outcome != rollout.FailedGate || took > time.Minute {
+		t.Errorf("%s after %v: %s", result.Outcome, took, result.Why)
+	}
+}
+
+// TestAStepWithoutAVerdictDoesNotPass has a judge that says neither what is
+// missing nor that the step passes, until it has seen 200 requests.
+func TestAStepWithoutAVerdictDoesNotPass(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.simple = true
+	looks := map[rollout.Goal]int{}
+	w.canary = func(w *world) rollout.Arm {
+		if w.stored().Phase == rollout.Baking {
+			looks[w.share]++
+		}
+		return arm(5, 0)
+	}
+	result, _ := w.live(t.Context(), start(t, w, "a"))
+	if result.Outcome != rollout.Done || looks[25] < 40 || looks[100] < 40 {
+		t.Errorf("%s after %v looks at five requests each", result.Outcome, looks)
+	}
+}
+
 // TestASlowButHealthyCanaryStays sends one request in ten seconds, each answered
 // whole after 20 s: long stretches in which requests run and nothing comes.
 func TestASlowButHealthyCanaryStays(t *testing.T) {

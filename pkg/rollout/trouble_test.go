@@ -84,30 +84,50 @@ func TestADriftIsWrittenOverOnlyWhereAskedAndNotForEver(t *testing.T) {
 	}
 }
 
-// stuck hangs in every call until its context ends. The first call is when the
-// signal comes.
-type stuck struct{ signal func() }
-
-func (s stuck) Seize(ctx context.Context, _ string) error { return s.hang(ctx) }
-func (s stuck) Read(ctx context.Context, _ rollout.Goal) (rollout.Standing, error) {
-	return rollout.Standing{}, s.hang(ctx)
-}
-func (s stuck) Move(ctx context.Context, _, _ rollout.Goal) error { return s.hang(ctx) }
-func (s stuck) Release(ctx context.Context) error                 { return s.hang(ctx) }
-
-func (s stuck) hang(ctx context.Context) error {
-	s.signal()
-	<-ctx.Done()
-	return ctx.Err()
-}
-
-func TestASignalEndsACallThatHangs(t *testing.T) {
+// TestADriftIsJudgedWithinTwoSecondsOfTheLookThatSawIt counts on the clock of the
+// run: what follows the watch event or the scrape is three reads.
+func TestADriftIsJudgedWithinTwoSecondsOfTheLookThatSawIt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	began := time.Now()
-	result, _ := w.live(ctx, start(t, w, "a"), func(d *rollout.Deps) { d.Targets = rollout.Group{stuck{cancel}} })
-	if took := time.Since(began); result.Outcome != rollout.Interrupted || took > 5*time.Second {
+	var written time.Time
+	w.onLook = func(w *world) {
+		if w.looks == 6 {
+			w.share, w.foreign, written = 7, true, w.now
+		}
+	}
+	w.plan.ScrapeInterval, w.plan.Bake = 30*time.Second, time.Hour
+	result, _ := w.live(t.Context(), start(t, w, "a"))
+	if took := w.now.Sub(written); result.Outcome != rollout.Drifted || took > 2*time.Second {
 		t.Errorf("%s after %v: %s", result.Outcome, took, result.Why)
 	}
+}
+
+// TestWrongReadsMustFollowEachOther has every third read of the target answered
+// by a server that lags behind.
+func TestWrongReadsMustFollowEachOther(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	reads := 0
+	result, _ := w.live(t.Context(), start(t, w, "a"), func(d *rollout.Deps) {
+		d.Targets[0] = lagging{d.Targets[0], func(s rollout.Standing) rollout.Standing {
+			if reads++; reads > 6 && reads%3 == 0 && s.AtGoal {
+				s.AtGoal, s.Share = false, 0
+			}
+			return s
+		}}
+	})
+	if result.Outcome != rollout.Done || reads < 20 {
+		t.Errorf("%s after %d reads: %s", result.Outcome, reads, result.Why)
+	}
+}
+
+// lagging answers reads as it likes.
+type lagging struct {
+	rollout.Target
+	answer func(rollout.Standing) rollout.Standing
+}
+
+func (l lagging) Read(ctx context.Context, goal rollout.Goal) (rollout.Standing, error) {
+	s, err := l.Target.Read(ctx, goal)
+	return l.answer(s), err
 }

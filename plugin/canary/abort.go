@@ -132,7 +132,11 @@ func (b *back) abort(ctx context.Context, args []string) error {
 		return b.over(ctx, record)
 	}
 	b.report.line("abort", fmt.Sprintf("%s: taking over from %s and restoring the baseline", b.object, record.Holder))
-	return b.restore(ctx, lease, record, "abort requested by "+person())
+	result, list, err := b.restore(ctx, lease, record, "abort requested by "+person())
+	if err != nil {
+		return err
+	}
+	return settled(b.conclude(ctx, result, list))
 }
 
 // leftInOrder says that there is nothing to take back: no unfinished rollout,
@@ -199,14 +203,14 @@ func (b *back) over(ctx context.Context, record rollout.Record) error {
 	}
 	if record.Phase == rollout.RolledBack && record.Cause == rollout.ByRequest {
 		outcome := rollout.Result{Outcome: rollout.Returned, Why: record.Reason, Record: record}
-		return b.conclude(ctx, outcome, list)
+		return settled(b.conclude(ctx, outcome, list))
 	}
 	return hint.Errorf("kubectl infer canary status "+b.object.String(), "%s: nothing to abort, the last rollout is %s", b.object, record.Phase)
 }
 
 // restore brings record's baseline back. The first write is repeated against a
 // process that still writes, since ours carries the higher epoch.
-func (b *back) restore(ctx context.Context, lease *journal.Lease, record rollout.Record, why string) error {
+func (b *back) restore(ctx context.Context, lease *journal.Lease, record rollout.Record, why string) (rollout.Result, targets, error) {
 	ctx = context.WithoutCancel(ctx)
 	for {
 		record = resume(record)
@@ -217,21 +221,21 @@ func (b *back) restore(ctx context.Context, lease *journal.Lease, record rollout
 			break
 		}
 		if !errors.Is(err, rollout.ErrSuperseded) {
-			return err
+			return rollout.Result{}, nil, err
 		}
 		if record, err = load(ctx, b.clients, b.store, b.object, b.clients.Namespace); err != nil {
-			return err
+			return rollout.Result{}, nil, err
 		}
 	}
 	list, err := resumeTargets(b.clients, record)
 	if err != nil {
-		return err
+		return rollout.Result{}, nil, err
 	}
 	result := rollout.Run(ctx, rollout.Begin(record, nil), rollout.Deps{
 		Targets: list.group(), Journal: b.store, Clock: systemClock{}, Reporter: b.report, RollbackLimit: b.limit, Lock: lease,
 	})
 	unwanted(ctx, b.clients, evidence.Auto, b.store, &result.Record, b.report)
-	return b.conclude(ctx, result, list)
+	return result, list, nil
 }
 
 // conclude prints how a run ended, and turns it into the verb's error.
@@ -239,7 +243,7 @@ func (b *back) conclude(ctx context.Context, result rollout.Result, list targets
 	if err := printResult(b.streams.Out, b.output, report.Of(result)); err != nil {
 		return err
 	}
-	return settled(ending(ctx, result, list))
+	return ending(ctx, result, list)
 }
 
 // settled turns the code of a run that was returned by request into success:

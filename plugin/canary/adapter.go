@@ -82,7 +82,7 @@ func (o *runOptions) load(ctx context.Context, clients *kube.Clients, p *prepare
 	defer servers.Close()
 	err := p.loadMissing(ctx, servers, name, path, report)
 	if err == nil && !p.resumed {
-		err = o.ask(ctx, p)
+		err = o.probe.ask(ctx, p)
 	}
 	switch {
 	case err == nil || ctx.Err() != nil: // an interrupt is the engine's to answer

@@ -141,7 +141,7 @@ func (f *fleet) begun() *prepared {
 }
 
 func (f *fleet) load(p *prepared) error {
-	o := &runOptions{probe: "none"}
+	o := &runOptions{probe: probing{mode: probeNone}}
 	streams, _, _, _ := genericiooptions.NewTestIOStreams()
 	return o.load(f.t.Context(), f.clients, p, newReporter(streams, time.Now))
 }

@@ -68,7 +68,32 @@ func (b *back) undo(ctx context.Context, args []string) error {
 		}
 	}
 	b.report.line("undo", fmt.Sprintf("%s: restoring the baseline of run %s", b.object, record.Run))
-	return b.restore(ctx, lease, record, "undo requested by "+person())
+	result, list, err := b.restore(ctx, lease, record, "undo requested by "+person())
+	if err != nil {
+		return err
+	}
+	result.Record.Steps = nil // those of the run that was undone: history and status tell them
+	if err := b.conclude(ctx, result, list); exit.CodeOf(err) != exit.Returned {
+		return err
+	}
+	return b.undone(list, record)
+}
+
+// undone says which weights undo wrote over those of the promoted record.
+func (b *back) undone(list targets, record rollout.Record) error {
+	if b.output == "json" || record.Goal == rollout.Baseline {
+		return nil
+	}
+	for _, o := range list {
+		stable, canary, err := o.Preview(record.Goal, rollout.Baseline)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(b.streams.Out, "  %s\n", o.Name())
+		diff(b.streams.Out, record.Plan.Stable, stable)
+		diff(b.streams.Out, record.Plan.Canary, canary)
+	}
+	return nil
 }
 
 // ended opens a journal whose rollout is over, or was being undone.

@@ -17,7 +17,7 @@ import (
 )
 
 func newPlan(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOStreams) *cobra.Command {
-	o := &runOptions{flags: flags, streams: streams, probe: "none"}
+	o := &runOptions{flags: flags, streams: streams, probe: probing{mode: probeNone}}
 	cmd := &cobra.Command{
 		Use:   "plan TYPE/NAME --stable NAME --canary NAME [--gate GATE]",
 		Short: "Show what every step of a run would change, and write nothing",

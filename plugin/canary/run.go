@@ -26,7 +26,7 @@ type runOptions struct {
 	showSchema    bool
 	onInterrupt   string
 	onDrift       string
-	probe         string
+	probe         probing
 	rollbackLimit time.Duration
 	watch         time.Duration // of canary plan
 	outputs       outputs
@@ -75,7 +75,7 @@ anything moved, 17 waiting for approval, 19 returned to the baseline by request.
 	}
 	o.add(cmd)
 	cmd.Flags().StringVar(&o.onInterrupt, "on-interrupt", "hold", "what SIGINT and SIGTERM leave behind: hold the approved share, or rollback")
-	cmd.Flags().StringVar(&o.probe, "probe", "auto", "before the first raise, ask every canary pod for a first token of every model that stable lists: auto where pods are reached, pod, or none")
+	o.probe.add(cmd)
 	cmd.Flags().StringVar(&o.onDrift, "on-drift", "hold", "when somebody else changes the weights: hold with exit code 13, or reassert, at most three times")
 	cmd.Flags().DurationVar(&o.rollbackLimit, "rollback-limit", rollout.DefaultRollbackLimit, "how long a rollback that meets errors is tried before exit code 15")
 	cmd.Flags().BoolVar(&o.wait, "wait", true, "wait at a step that needs approval; false ends there with exit code 17")
@@ -112,7 +112,7 @@ func (o *runOptions) run(ctx context.Context, args []string) error {
 	if err := option.Choice("--gitops", o.gitops, "", "suspended", "ignored"); err != nil {
 		return err
 	}
-	if err := option.Choice("--probe", o.probe, "auto", "pod", "none"); err != nil {
+	if err := o.probe.check(); err != nil {
 		return err
 	}
 	if err := option.Choice("--on-drift", o.onDrift, "hold", "reassert"); err != nil {
@@ -209,29 +209,13 @@ func (o *runOptions) prepare(ctx context.Context, clients *kube.Clients, object 
 	if plan.LoadAdapter != "" {
 		err = p.planLoad(ctx) // the pods are asked once they have it
 	} else {
-		err = o.ask(ctx, &p)
+		err = o.probe.ask(ctx, &p)
 	}
 	if err != nil {
 		p.close()
 		return prepared{}, err
 	}
 	return p, nil
-}
-
-// ask probes the canary's pods, before its share first rises.
-func (o *runOptions) ask(ctx context.Context, p *prepared) error {
-	if o.probe == "none" {
-		return nil
-	}
-	if o.probe == "auto" && !p.evidence.Reached() {
-		p.notes = append(p.notes, "no canary pod was asked for a token, since the metrics come from elsewhere: --probe=pod asks")
-		return nil
-	}
-	tokens, err := p.evidence.Probe(ctx)
-	if err == nil {
-		p.notes = append(p.notes, fmt.Sprintf("every ready canary pod answers for every model of stable (%d first tokens)", tokens))
-	}
-	return err
 }
 
 // prepared is everything a run needs, checked.

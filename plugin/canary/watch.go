@@ -22,14 +22,17 @@ type wakingClock struct {
 func watchTargets(ctx context.Context, list targets) *wakingClock {
 	c := &wakingClock{changed: make(chan struct{}, 1)}
 	for _, o := range list {
-		go o.Follow(ctx, func() {
-			select {
-			case c.changed <- struct{}{}:
-			default:
-			}
-		})
+		go o.Follow(ctx, c.wake)
 	}
 	return c
+}
+
+// wake ends the present wait, or else the next.
+func (c *wakingClock) wake() {
+	select {
+	case c.changed <- struct{}{}:
+	default:
+	}
 }
 
 // Wait implements rollout.Clock.

@@ -166,12 +166,6 @@ func Definitions() []string {
 	return []string{GatewayAPICRDs, InferencePoolCRDs, InferenceModelCRDs, ModelRewriteCRDs, EnvoyGatewayCRDs}
 }
 
-// onRequest is r, made only when it is asked for by name.
-func onRequest(r recipe) recipe {
-	r.extra = true
-	return r
-}
-
 func kubernetes(name, duration string, ask []string, parse func(string) string) recipe {
 	release := strings.Split(strings.TrimPrefix(kubernetesVersion, "v"), ".")
 	const stamp = " -X k8s.io/component-base/version."
