@@ -94,7 +94,8 @@ func (k PoolKey) ref() ref {
 type Pool struct {
 	PoolKey
 	Selector  map[string]string
-	Picker    string // its picker's Service; "" for none
+	Ports     []int32 // its pods serve on
+	Picker    string  // its picker's Service; "" for none
 	FailClose bool   // requests fail while no picker answers
 }
 

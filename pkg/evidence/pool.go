@@ -65,12 +65,7 @@ func ResolvePool(ctx context.Context, c *kube.Clients, namespace string, ref Poo
 		}
 		return Pool{}, err
 	}
-	found := Pool{Namespace: namespace, Name: ref.Name}
-	read := readPool
-	if resource == kube.AlphaInferencePools() {
-		read = readAlphaPool
-	}
-	picker, err := read(object.Object, &found)
+	found, picker, err := ReadPool(object)
 	if err != nil || picker == "" {
 		return found, err
 	}
@@ -81,6 +76,18 @@ func ResolvePool(ctx context.Context, c *kube.Clients, namespace string, ref Poo
 	}
 	found.Pickers = labels.SelectorFromSet(service.Spec.Selector)
 	return found, nil
+}
+
+// ReadPool reads an InferencePool of either group, and returns the name of its
+// picker's Service beside it; "" for none.
+func ReadPool(object *unstructured.Unstructured) (found Pool, picker string, err error) {
+	found = Pool{Namespace: object.GetNamespace(), Name: object.GetName()}
+	if object.GroupVersionKind().Group == kube.AlphaInferencePools().Group {
+		picker, err = readAlphaPool(object.Object, &found)
+	} else {
+		picker, err = readPool(object.Object, &found)
+	}
+	return found, picker, err
 }
 
 // readPool reads inference.networking.k8s.io/v1 InferencePool, and returns the

@@ -47,7 +47,7 @@ func Open(ctx context.Context, client dynamic.Interface, kind Kind, namespace, n
 	if err := o.layout.take(object); err != nil {
 		return nil, err
 	}
-	o.uid, o.found, o.owner = object.GetUID(), object.GetAnnotations()[StampAnnotation], ownerOf(object)
+	o.uid, o.found, o.owner = object.GetUID(), object.GetAnnotations()[StampAnnotation], OwnerOf(object)
 	o.stamp = o.found
 	return o, nil
 }
@@ -113,7 +113,7 @@ func (o *Object) ReadOwner(ctx context.Context) (Owner, error) {
 	if err != nil {
 		return Owner{}, err
 	}
-	return ownerOf(object), nil
+	return OwnerOf(object), nil
 }
 
 // Entries are stable and canary as the baseline lists them; nil if it does not.
