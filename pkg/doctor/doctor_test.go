@@ -222,7 +222,7 @@ func TestModels(t *testing.T) {
 			s.Models = append(s.Models, young)
 		}, "model-twice", doctor.Error, "inferencemodelrewrite/again", "inferencemodel/travel says", "kubectl delete inferencemodelrewrite again"},
 		"a pool of the old group that is gone": {lora, func(s *doctor.Snapshot) { s.Models[0].Pool.Group = alpha },
-			"model-dead", doctor.Error, "inferencemodel/travel", "the pool is of " + v1, "kubectl patch inferencemodel travel"},
+			"model-dead", doctor.Warning, "inferencemodel/travel", "the pool is of " + v1, "kubectl patch inferencemodel travel"},
 		"a pool that is not there": {lora, func(s *doctor.Snapshot) { s.Models[0].Pool.Name = "gone" },
 			"model-no-pool", doctor.Error, "inferencemodel/travel", "pool gone is not there", "kubectl get inferencepools"},
 		"an adapter of two base models": {lora, func(s *doctor.Snapshot) {

@@ -14,12 +14,23 @@ func (c *checkup) models() {
 			continue
 		}
 		if twin, ok := c.twin(m.Pool); ok {
-			c.found("model-dead", Error, m.ref(), "kubectl patch "+m.Type+" "+m.Name+m.ref().at()+` --type merge -p '{"spec":{"poolRef":{"group":"`+twin.Group+`"}}}'`,
-				"its poolRef is of group %s, where no pool %s is; the pool is of %s, whose pickers may not read this object", m.Pool.Group, m.Pool.Name, twin.Group)
+			c.found("model-dead", Warning, m.ref(), "kubectl patch "+m.Type+" "+m.Name+m.ref().at()+` --type merge -p '{"spec":{"poolRef":{"group":"`+twin.Group+`"}}}'`,
+				"its poolRef is of group %s, where no pool %s is; the pool is of %s, and pickers other than kubectl-infer's do not read this object for it", m.Pool.Group, m.Pool.Name, twin.Group)
 			continue
 		}
 		c.found("model-no-pool", Error, m.ref(), "kubectl get inferencepools."+m.Pool.Group+m.ref().at(), "its pool %s is not there: no picker reads it", m.Pool.Name)
 	}
+}
+
+// poolOf is the pool an object is of: that of the other group, where only that
+// is there.
+func (c *checkup) poolOf(m Models) PoolKey {
+	if _, ok := c.pool(m.Pool); !ok {
+		if twin, ok := c.twin(m.Pool); ok {
+			return twin.PoolKey
+		}
+	}
+	return m.Pool
 }
 
 // claims: one object speaks for a model name of a pool.
@@ -34,7 +45,7 @@ func (c *checkup) claims() {
 	})
 	for _, m := range list {
 		for _, name := range m.Claims {
-			key := claim{m.Pool, name}
+			key := claim{c.poolOf(m), name}
 			first, taken := owners[key]
 			if !taken {
 				owners[key] = m
@@ -92,7 +103,7 @@ func (c *checkup) loaded(m Models) {
 	missing := map[string][]string{} // pods by target
 	asked := 0
 	for _, s := range c.Servers {
-		if s.Pool != m.Pool || s.Problem != "" {
+		if s.Pool != c.poolOf(m) || s.Problem != "" {
 			continue
 		}
 		asked++

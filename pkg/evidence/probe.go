@@ -101,12 +101,7 @@ func (a *Arms) token(ctx context.Context, pod *corev1.Pod, name string) error {
 
 // ask sends one request to a model server.
 func (a *Arms) ask(ctx context.Context, pod *corev1.Pod, method, path string, body []byte, into any) error {
-	return a.reach.exchange(ctx, endpoint{pod: pod, port: a.canary().pool.port()}, method, path, body, into)
-}
-
-// exchange sends one request to a pod's HTTP server and reads its JSON answer.
-func (r *reacher) exchange(ctx context.Context, e endpoint, method, path string, body []byte, into any) error {
-	client, base, err := r.base(ctx, e)
+	client, base, err := a.reach.base(ctx, endpoint{pod: pod, port: a.canary().pool.port()})
 	if err != nil {
 		return err
 	}

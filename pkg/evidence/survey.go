@@ -211,6 +211,7 @@ func serverSays(pod *corev1.Pod, got fetched) ServerSays {
 func (s *Surveyor) list(ctx context.Context, pool Pool, servers []endpoint, into []ServerSays) {
 	ctx, cancel := context.WithTimeout(ctx, probeLimit)
 	defer cancel()
+	asked := &Arms{reach: s.reach, sides: []*arm{{pool: pool}, {pool: pool}}}
 	var wg sync.WaitGroup
 	for i, e := range servers {
 		if !into[i].Ready {
@@ -222,8 +223,7 @@ func (s *Surveyor) list(ctx context.Context, pool Pool, servers []endpoint, into
 		}
 		wg.Go(func() {
 			var answer struct{ Data []struct{ ID string } }
-			err := s.reach.exchange(ctx, endpoint{pod: e.pod, port: pool.port()}, http.MethodGet, "v1/models", nil, &answer)
-			into[i].Unlisted = err
+			into[i].Unlisted = asked.ask(ctx, e.pod, http.MethodGet, "v1/models", nil, &answer)
 			for _, m := range answer.Data {
 				into[i].Models = append(into[i].Models, m.ID)
 			}

@@ -91,9 +91,12 @@ func marks() []mark {
 	}
 }
 
-// OwnerOf recognises a GitOps owner by the manager of the rules, whatever its
+// OwnerOf is whose a route is, as one read found it.
+func OwnerOf(route *unstructured.Unstructured) Owner { return ownerOf(route) }
+
+// ownerOf recognises a GitOps owner by the manager of the rules, whatever its
 // operation, or by a tracking label or annotation.
-func OwnerOf(route *unstructured.Unstructured) Owner {
+func ownerOf(route *unstructured.Unstructured) Owner {
 	var o Owner
 	var own []string
 	for _, m := range marks() {
