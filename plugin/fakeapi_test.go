@@ -18,6 +18,7 @@ import (
 type fakeAPI struct {
 	objects map[string]any  // by path; a list's path has a []any
 	refused map[string]int  // status instead, by path; "" is every path
+	denied  bool            // what the user asks whether they may
 	asked   atomic.Int32    // requests
 	groups  map[string]bool // group/version that are served
 }
@@ -57,6 +58,8 @@ func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	object, ok := f.objects[r.URL.Path]
 	items, isList := object.([]any)
 	switch {
+	case r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/selfsubjectaccessreviews"):
+		f.answer(w, http.StatusCreated, map[string]any{"status": map[string]any{"allowed": !f.denied}})
 	case r.Method != http.MethodGet:
 		f.refuse(w, http.StatusForbidden)
 	case ok && isList:
@@ -91,6 +94,7 @@ func listOf(path string) (groupVersion, kind string) {
 		groupVersion += "/" + parts[2]
 	}
 	kinds := map[string]string{
+		"gateways": "Gateway", "gatewayclasses": "GatewayClass", "leases": "Lease", "deployments": "Deployment",
 		"httproutes": "HTTPRoute", "inferencepools": "InferencePool", "inferencemodels": "InferenceModel",
 		"pods": "Pod", "services": "Service", "configmaps": "ConfigMap", "namespaces": "Namespace",
 	}
@@ -181,9 +185,11 @@ func example() *fakeAPI {
 		objects: map[string]any{}, refused: map[string]int{},
 		groups: map[string]bool{gatewayV1: true, poolV1: true, "coordination.k8s.io/v1": true, "apps/v1": true},
 	}
+	docs := route("docs", rule("", ref("qwen-v1", 1)))
+	docs["spec"].(map[string]any)["rules"].([]any)[0].(map[string]any)["matches"] = []any{map[string]any{"headers": []any{map[string]any{"name": "x-docs", "value": "yes"}}}}
 	chat := route("chat", rule("chat", ref("qwen-v1", 100), ref("qwen-v2", 0)))
 	f.objects[at(gatewayV1, "httproutes", "chat")] = chat
-	f.objects[at(gatewayV1, "httproutes", "")] = []any{chat, route("docs", rule("", ref("qwen-v1", 1)))}
+	f.objects[at(gatewayV1, "httproutes", "")] = []any{chat, docs}
 	var pools, pods, services []any
 	for _, name := range []string{"qwen-v1", "qwen-v2"} {
 		f.objects[at(poolV1, "inferencepools", name)] = pool(name)
@@ -198,7 +204,10 @@ func example() *fakeAPI {
 	f.objects[at(poolV1, "inferencepools", "")] = pools
 	f.objects[at("v1", "pods", "")] = pods
 	f.objects[at("v1", "services", "")] = services
-	f.objects[at("v1", "configmaps", "")] = []any{}
+	f.gateway()
+	for _, none := range []string{at("v1", "configmaps", ""), at("coordination.k8s.io/v1", "leases", ""), "/api/v1/pods", "/apis/apps/v1/deployments"} {
+		f.objects[none] = []any{}
+	}
 	f.objects["/api/v1/namespaces"] = []any{
 		map[string]any{"metadata": map[string]any{"name": "default"}}, map[string]any{"metadata": map[string]any{"name": "team-a"}},
 	}
@@ -211,7 +220,10 @@ func (f *fakeAPI) measure(t *testing.T) {
 	t.Helper()
 	pages := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
-		_, _ = w.Write([]byte("# TYPE infer_picker_ready_endpoints gauge\ninfer_picker_ready_endpoints 1\n"))
+		_, _ = w.Write([]byte("# TYPE infer_picker_ready_endpoints gauge\ninfer_picker_ready_endpoints 1\n" +
+			"# TYPE vllm:num_requests_running gauge\nvllm:num_requests_running 3\n" +
+			"# TYPE vllm:kv_cache_usage_perc gauge\nvllm:kv_cache_usage_perc 0.25\n" +
+			"# TYPE infer_picker_requests_started_total counter\ninfer_picker_requests_started_total{model=\"qwen\",target_model=\"qwen\"} 7\n"))
 	}))
 	t.Cleanup(pages.Close)
 	port, err := strconv.ParseInt(pages.URL[strings.LastIndexByte(pages.URL, ':')+1:], 10, 64)
@@ -222,4 +234,35 @@ func (f *fakeAPI) measure(t *testing.T) {
 		container := p.(map[string]any)["spec"].(map[string]any)["containers"].([]any)[0].(map[string]any)
 		container["ports"].([]any)[0].(map[string]any)["containerPort"] = port
 	}
+}
+
+// gateway adds gw and its class, and what discovery says.
+func (f *fakeAPI) gateway() {
+	condition := func(kinds ...string) any {
+		var list []any
+		for _, kind := range kinds {
+			list = append(list, map[string]any{"type": kind, "status": "True", "reason": kind})
+		}
+		return map[string]any{"conditions": list}
+	}
+	f.objects["/apis/"+gatewayV1+"/gatewayclasses"] = []any{map[string]any{
+		"apiVersion": gatewayV1, "kind": "GatewayClass", "metadata": map[string]any{"name": "c"},
+		"spec": map[string]any{"controllerName": "x/y"}, "status": condition("Accepted"),
+	}}
+	f.objects[at(gatewayV1, "gateways", "")] = []any{map[string]any{
+		"apiVersion": gatewayV1, "kind": "Gateway", "metadata": map[string]any{"name": "gw", "namespace": "default"},
+		"spec": map[string]any{"gatewayClassName": "c"}, "status": condition("Accepted", "Programmed"),
+	}}
+	var groups []any
+	for _, kind := range []struct{ groupVersion, resource string }{{gatewayV1, "httproutes"}, {poolV1, "inferencepools"}} {
+		group, version, _ := strings.Cut(kind.groupVersion, "/")
+		of := map[string]any{"groupVersion": kind.groupVersion, "version": version}
+		groups = append(groups, map[string]any{"name": group, "versions": []any{of}, "preferredVersion": of})
+		f.objects["/apis/"+kind.groupVersion] = map[string]any{
+			"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": kind.groupVersion,
+			"resources": []any{map[string]any{"name": kind.resource, "namespaced": true, "kind": kind.resource, "verbs": []any{"list"}}},
+		}
+	}
+	f.objects["/apis"] = map[string]any{"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
+	f.objects["/api"] = map[string]any{"kind": "APIVersions", "versions": []any{"v1"}}
 }

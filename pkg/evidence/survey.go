@@ -169,7 +169,7 @@ func pickerSays(pod string, got fetched) PickerSays {
 	}
 	says.Program = p.title
 	namespaces, pools := got.page.Values(readyFamily, "namespace"), got.page.Values(readyFamily, "pool")
-	if len(namespaces) == 1 && len(pools) == 1 {
+	if len(namespaces) == 1 && len(pools) == 1 && pools[0] != "" {
 		says.Serves = namespaces[0] + "/" + pools[0]
 	}
 	_, says.Ended, _ = p.count(got.page, nil)
