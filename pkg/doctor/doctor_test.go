@@ -1,6 +1,8 @@
 package doctor_test
 
 import (
+	"maps"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -42,10 +44,17 @@ type fault struct {
 	why, fix string // parts of
 }
 
-// oneFinding proves every fault: exactly one finding, and the right one.
-func oneFinding(t *testing.T, faults map[string]fault) {
-	t.Helper()
-	for name, f := range faults {
+func faults() map[string]fault {
+	all := map[string]fault{}
+	for _, some := range []map[string]fault{gatewayFaults(), routeFaults(), poolFaults(), modelFaults(), rolloutFaults()} {
+		maps.Copy(all, some)
+	}
+	return all
+}
+
+func TestEachFaultHasOneFinding(t *testing.T) {
+	t.Parallel()
+	for name, f := range faults() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := f.from()
@@ -68,9 +77,37 @@ func oneFinding(t *testing.T, faults map[string]fault) {
 	}
 }
 
-func TestDefinitionsAndGateways(t *testing.T) {
+// TestEveryCheckIsSeededAndDocumented: docs/doctor.md has the catalogue's rows, and
+// each of its checks has a fault.
+func TestEveryCheckIsSeededAndDocumented(t *testing.T) {
 	t.Parallel()
-	oneFinding(t, map[string]fault{
+	page, err := os.ReadFile("../../docs/doctor.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seeded := map[string]bool{}
+	for _, f := range faults() {
+		seeded[f.check] = true
+	}
+	for _, c := range doctor.Catalogue() {
+		if !seeded[c.Name] {
+			t.Errorf("no fault is seeded for %s", c.Name)
+		}
+		if row := "| `" + c.Name + "` | " + c.When + " |\n"; !strings.Contains(string(page), row) {
+			t.Errorf("docs/doctor.md lacks the row %s", row)
+		}
+		delete(seeded, c.Name)
+	}
+	if len(seeded) > 0 {
+		t.Errorf("not in the catalogue: %v", seeded)
+	}
+	if rows := strings.Count(string(page), "\n| `"); rows != len(doctor.Catalogue()) {
+		t.Errorf("docs/doctor.md has %d rows for %d checks", rows, len(doctor.Catalogue()))
+	}
+}
+
+func gatewayFaults() map[string]fault {
+	return map[string]fault{
 		"the Gateway API is not installed": {example, func(s *doctor.Snapshot) {
 			s.Definitions, s.Routes, s.Gateways, s.Gates = s.Definitions[1:], nil, nil, nil
 		}, "definition-missing", doctor.Error, "crd/httproutes.gateway.networking.k8s.io", "nothing to move", "install"},
@@ -102,11 +139,10 @@ func TestDefinitionsAndGateways(t *testing.T) {
 			"envoy-version", doctor.Warning, "pod/envoy-1", "CVE-2025-30157", "1.37"},
 		"an Envoy that loses bodies between two filters": {oldOnACK, func(s *doctor.Snapshot) { s.Proxies[0].Spec.Containers[0].Image = "envoyproxy/envoy:v1.36.2" },
 			"envoy-version", doctor.Warning, "pod/envoy-1", "envoyproxy/envoy#41654", "1.37"},
-	})
+	}
 }
 
-func TestRoutes(t *testing.T) {
-	t.Parallel()
+func routeFaults() map[string]fault {
 	qwen := []gatewayv1.HTTPRouteMatch{match(header(model, "qwen"))}
 	add := func(r doctor.Route) func(*doctor.Snapshot) {
 		return func(s *doctor.Snapshot) { s.Routes = append(s.Routes, r) }
@@ -115,7 +151,7 @@ func TestRoutes(t *testing.T) {
 		r.CreationTimestamp.Time = r.CreationTimestamp.Add(-time.Hour)
 		return r
 	}
-	oneFinding(t, map[string]fault{
+	return map[string]fault{
 		"a pool that is not there": {example, func(s *doctor.Snapshot) {
 			s.Pools, s.Pickers, s.Gates = s.Pools[:1], s.Pickers[:1], nil
 			s.Routes[0].Status.Parents[0].Conditions[1] = no("ResolvedRefs", "BackendNotFound", "x")
@@ -150,14 +186,13 @@ func TestRoutes(t *testing.T) {
 		"a route that Flux renders and kubectl edited": {example, func(s *doctor.Snapshot) {
 			s.Routes[0].Owner = doctor.Owner{Tool: "Flux", Sign: "label", Suspend: "flux suspend", Others: []string{"kubectl-edit"}}
 		}, "owner-conflict", doctor.Warning, "httproute/chat", "kubectl-edit wrote its rules since", "flux suspend"},
-	})
+	}
 }
 
-func TestPools(t *testing.T) {
-	t.Parallel()
+func poolFaults() map[string]fault {
 	tight, _ := gate.Parse("ttft p95 < 700ms")
 	far, _ := gate.Parse("ttft p95 < 5s")
-	oneFinding(t, map[string]fault{
+	return map[string]fault{
 		"labels that take the other arm's pods too": {example, func(s *doctor.Snapshot) {
 			s.Pools[0].Selector = map[string]string{"model": "qwen"}
 			for i := range 6 {
@@ -204,12 +239,11 @@ func TestPools(t *testing.T) {
 			r.Spec.Rules[0].BackendRefs[0].Group = ptr(gatewayv1.Group(alpha))
 			s.Routes = append(s.Routes, r)
 		}, "pool-twice", doctor.Warning, "inferencepool." + alpha + "/qwen-v2", "in both groups", "kubectl get httproutes"},
-	})
+	}
 }
 
-func TestModels(t *testing.T) {
-	t.Parallel()
-	oneFinding(t, map[string]fault{
+func modelFaults() map[string]fault {
+	return map[string]fault{
 		"a target that some pods lack": {lora, func(s *doctor.Snapshot) { s.Servers[1].Models = []string{"qwen", "travel-v1"} },
 			"adapter-missing", doctor.Error, "inferencemodel/travel", "travel-v2 is not loaded on 1 of 2 pods (qwen-v1-2)", "load_lora_adapter"},
 		"some weights left out": {lora, func(s *doctor.Snapshot) { s.Models[0].Rules[0].Targets[1].Unset = true },
@@ -228,13 +262,12 @@ func TestModels(t *testing.T) {
 		"an adapter of two base models": {lora, func(s *doctor.Snapshot) {
 			s.Adapters = append(s.Adapters, doctor.Adapters{Namespace: "default", Name: "llama-adapters", Base: "llama", Names: []string{"travel-v2"}})
 		}, "adapter-twice", doctor.Error, "configmap/llama-adapters", "adapter travel-v2 is of base model llama here and of qwen", "kubectl edit configmap"},
-	})
+	}
 }
 
-func TestRollouts(t *testing.T) {
-	t.Parallel()
+func rolloutFaults() map[string]fault {
 	gone := func(s *doctor.Snapshot) { s.Leases[0].Spec.RenewTime.Time = now().Add(-time.Hour) }
-	oneFinding(t, map[string]fault{
+	return map[string]fault{
 		"a rollout whose process died": {midway, gone, "journal-stale", doctor.Warning, "configmap/infer-httproute-chat", "ann@laptop (pid 7), is gone", "kubectl infer canary abort httproute/chat"},
 		"a rollout nobody came back to": {midway, func(s *doctor.Snapshot) {
 			s.Leases, s.Journals[0].Record.Updated = nil, now().Add(-49*time.Hour)
@@ -262,7 +295,7 @@ func TestRollouts(t *testing.T) {
 		"a kind that cannot be read is held against nobody": {example, func(s *doctor.Snapshot) {
 			s.Unread, s.Pods = []doctor.Unread{{Resource: "pods", Namespace: "default", Why: "forbidden"}}, []corev1.Pod{}
 		}, "unread", doctor.Note, "pods", "forbidden", "kubectl auth can-i list pods -n default"},
-	})
+	}
 }
 
 func TestTheWorstComesFirst(t *testing.T) {
