@@ -86,45 +86,47 @@ func inTheCluster() map[string]mistake {
 	meta := func(f *fakeAPI) map[string]any { return chat(f)["metadata"].(map[string]any) }
 	run := "canary run httproute/chat" + toQwen
 	return map[string]mistake{
-		"a token that has expired":                    {line: run, api: func(f *fakeAPI) { f.refused[""] = 401 }},
-		"a verb that is not allowed":                  {line: run, api: func(f *fakeAPI) { f.refused[at(gatewayV1, "httproutes", "chat")] = 403 }},
-		"a server in trouble":                         {line: run, api: func(f *fakeAPI) { f.refused[""] = 500 }},
-		"a route that is not there":                   {line: "canary run httproute/chatt" + toQwen, api: func(*fakeAPI) {}},
-		"the wrong namespace":                         {line: run + " -n team-a", api: func(*fakeAPI) {}},
-		"a definition that is not installed":          {line: "canary run inferencemodel/travel --stable a --canary b", api: func(*fakeAPI) {}},
-		"a route without such a backend":              {line: "canary run httproute/chat --stable qwen-v0 --canary qwen-v2", api: func(*fakeAPI) {}},
-		"a canary that the rule does not list":        {line: "canary run httproute/chat --stable qwen-v1 --canary qwen-v3", api: func(*fakeAPI) {}},
-		"two rules that match":                        {line: run, api: set("httproutes", "chat", route("chat", rule("a", ref("qwen-v1", 1), ref("qwen-v2", 0)), rule("b", ref("qwen-v1", 1), ref("qwen-v2", 0))))},
-		"a rule that is not there":                    {line: run + " --rule nope", api: func(*fakeAPI) {}},
-		"weights that cannot be written exactly":      {line: run + " --steps 5", api: set("httproutes", "chat", route("chat", rule("", ref("qwen-v1", 1), ref("qwen-v2", 0), ref("qwen-v0", 1))))},
-		"a backend that is a Service":                 {line: "canary run httproute/chat --stable web-v1 --canary web-v2", api: set("httproutes", "chat", route("chat", rule("", map[string]any{"kind": "Service", "group": "", "name": "web-v1"}, map[string]any{"kind": "Service", "group": "", "name": "web-v2"})))},
-		"a limit that no bucket shows":                {line: run + " --gate 'ttft p95 < 400s'", reads: true, api: func(*fakeAPI) {}},
-		"a canary without a ready pod":                {line: run, reads: true, api: func(f *fakeAPI) { f.objects[at("v1", "pods", "")].([]any)[2] = pod("qwen-v2-1", "qwen-v2", false) }},
-		"a canary that does not answer":               {line: run, reads: true, api: func(f *fakeAPI) {
+		"a token that has expired":               {line: run, api: func(f *fakeAPI) { f.refused[""] = 401 }},
+		"a verb that is not allowed":             {line: run, api: func(f *fakeAPI) { f.refused[at(gatewayV1, "httproutes", "chat")] = 403 }},
+		"a server in trouble":                    {line: run, api: func(f *fakeAPI) { f.refused[""] = 500 }},
+		"a route that is not there":              {line: "canary run httproute/chatt" + toQwen, api: func(*fakeAPI) {}},
+		"the wrong namespace":                    {line: run + " -n team-a", api: func(*fakeAPI) {}},
+		"a definition that is not installed":     {line: "canary run inferencemodel/travel --stable a --canary b", api: func(*fakeAPI) {}},
+		"a route without such a backend":         {line: "canary run httproute/chat --stable qwen-v0 --canary qwen-v2", api: func(*fakeAPI) {}},
+		"a canary that the rule does not list":   {line: "canary run httproute/chat --stable qwen-v1 --canary qwen-v3", api: func(*fakeAPI) {}},
+		"two rules that match":                   {line: run, api: set("httproutes", "chat", route("chat", rule("a", ref("qwen-v1", 1), ref("qwen-v2", 0)), rule("b", ref("qwen-v1", 1), ref("qwen-v2", 0))))},
+		"a rule that is not there":               {line: run + " --rule nope", api: func(*fakeAPI) {}},
+		"weights that cannot be written exactly": {line: run + " --steps 5", api: set("httproutes", "chat", route("chat", rule("", ref("qwen-v1", 1), ref("qwen-v2", 0), ref("qwen-v0", 1))))},
+		"a backend that is a Service":            {line: "canary run httproute/chat --stable web-v1 --canary web-v2", api: set("httproutes", "chat", route("chat", rule("", map[string]any{"kind": "Service", "group": "", "name": "web-v1"}, map[string]any{"kind": "Service", "group": "", "name": "web-v2"})))},
+		"a limit that no bucket shows":           {line: run + " --gate 'ttft p95 < 400s'", reads: true, api: func(*fakeAPI) {}},
+		"a canary without a ready pod":           {line: run, reads: true, api: func(f *fakeAPI) { f.objects[at("v1", "pods", "")].([]any)[2] = pod("qwen-v2-1", "qwen-v2", false) }},
+		"a canary that does not answer": {line: run, reads: true, api: func(f *fakeAPI) {
 			for _, name := range []string{"qwen-v1", "qwen-v2"} {
 				p := pool(name)
 				p["spec"].(map[string]any)["targetPorts"] = []any{map[string]any{"number": 1}}
 				f.objects[at(poolV1, "inferencepools", name)] = p
 			}
 		}},
-		"weights that Argo CD owns":                   {line: run, reads: true, api: func(f *fakeAPI) { meta(f)["labels"] = map[string]any{"argocd.argoproj.io/instance": "shop"} }},
-		"weights that another rollout moves":          {line: run, api: func(f *fakeAPI) { meta(f)["annotations"] = map[string]any{"kubectl-infer.github.io/rollout": `{"run":"r-7","epoch":3}`} }},
-		"a route that its gateway refused":            {line: run, api: func(f *fakeAPI) { delete(chat(f), "status") }},
-		"a pool that is not there":                    {line: run, api: func(f *fakeAPI) { delete(f.objects, at(poolV1, "inferencepools", "qwen-v2")) }},
-		"a picker's Service that is not there":        {line: run, api: func(f *fakeAPI) { delete(f.objects, at("v1", "services", "qwen-v2-picker")) }},
-		"no ready picker":                             {line: run + " --metrics picker", api: func(f *fakeAPI) { f.objects[at("v1", "pods", "")] = []any{pod("p", "qwen-v1-picker", false)} }},
-		"no metrics":                                  {line: run + " --metrics picker --metrics-via direct", api: func(*fakeAPI) {}},
-		"an unfinished rollout with another plan":     {line: run, api: func(f *fakeAPI) {
+		"weights that Argo CD owns": {line: run, reads: true, api: func(f *fakeAPI) { meta(f)["labels"] = map[string]any{"argocd.argoproj.io/instance": "shop"} }},
+		"weights that another rollout moves": {line: run, api: func(f *fakeAPI) {
+			meta(f)["annotations"] = map[string]any{"kubectl-infer.github.io/rollout": `{"run":"r-7","epoch":3}`}
+		}},
+		"a route that its gateway refused":     {line: run, api: func(f *fakeAPI) { delete(chat(f), "status") }},
+		"a pool that is not there":             {line: run, api: func(f *fakeAPI) { delete(f.objects, at(poolV1, "inferencepools", "qwen-v2")) }},
+		"a picker's Service that is not there": {line: run, api: func(f *fakeAPI) { delete(f.objects, at("v1", "services", "qwen-v2-picker")) }},
+		"no ready picker":                      {line: run + " --metrics picker", api: func(f *fakeAPI) { f.objects[at("v1", "pods", "")] = []any{pod("p", "qwen-v1-picker", false)} }},
+		"no metrics":                           {line: run + " --metrics picker --metrics-via direct", api: func(*fakeAPI) {}},
+		"an unfinished rollout with another plan": {line: run, api: func(f *fakeAPI) {
 			f.objects[at("v1", "configmaps", "infer-httproute-chat")] = map[string]any{
 				"metadata": map[string]any{"name": "infer-httproute-chat", "namespace": "default"},
 				"data":     map[string]any{"record.json": `{"format":3,"run":"r-7","phase":"Baking","goal":5,"holder":"ann@laptop (pid 7)","planDigest":"00","plan":{"target":"httproute/chat","canary":"qwen-v3"}}`},
 			}
 		}},
-		"a rollout that was never begun":              {line: "canary status httproute/chat", api: func(*fakeAPI) {}},
-		"an abort of nothing":                         {line: "canary abort httproute/chat", api: func(*fakeAPI) {}},
-		"a route to verify that is not there":         {line: "verify split httproute/nope", api: func(*fakeAPI) {}},
-		"a namespace without pools":                   {line: "top -n team-a", api: func(*fakeAPI) {}},
-		"a journal of another version":                {line: "canary status httproute/chat", api: func(f *fakeAPI) {
+		"a rollout that was never begun":      {line: "canary status httproute/chat", api: func(*fakeAPI) {}},
+		"an abort of nothing":                 {line: "canary abort httproute/chat", api: func(*fakeAPI) {}},
+		"a route to verify that is not there": {line: "verify split httproute/nope", api: func(*fakeAPI) {}},
+		"a namespace without pools":           {line: "top -n team-a", api: func(*fakeAPI) {}},
+		"a journal of another version": {line: "canary status httproute/chat", api: func(f *fakeAPI) {
 			f.objects[at("v1", "configmaps", "infer-httproute-chat")] = map[string]any{"metadata": map[string]any{"name": "infer-httproute-chat", "namespace": "default"}, "data": map[string]any{"record.json": `{"format":99}`}}
 		}},
 	}

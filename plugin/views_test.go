@@ -109,13 +109,18 @@ func TestDoctorEndsWith18OnlyWhenSomethingIsWrong(t *testing.T) {
 		code  int
 		says  string
 	}{
-		"a clean set-up":            {well, nil, 0, `"findings": \[\]`},
-		"an error":                  {func() *fakeAPI { f := well(); delete(f.objects, at(gatewayV1, "gateways", "")); return f }, nil, 18, `"check": "route-status"`},
-		"a warning":                 {well, []string{"--gate", "ttft p95 < 730ms"}, 18, `"check": "gate-between"`},
-		"what the user may not do":  {func() *fakeAPI { f := well(); f.denied = true; return f }, nil, 18, `you may not get httproutes/chat, nor patch`},
-		"a note":                    {func() *fakeAPI { f := well(); f.refused["/apis/"+gatewayV1+"/gatewayclasses"] = 403; return f }, nil, 0, `"check": "unread"`},
-		"pods not asked":            {example, []string{"--objects-only"}, 0, `"findings": \[\]`},
-		"a target nobody may list":  {func() *fakeAPI { f := well(); f.denied = true; f.refused[at(gatewayV1, "httproutes", "")] = 403; return f }, []string{"httproute/chat"}, 18, `"object": "httproute/chat"`},
+		"a clean set-up":           {well, nil, 0, `"findings": \[\]`},
+		"an error":                 {func() *fakeAPI { f := well(); delete(f.objects, at(gatewayV1, "gateways", "")); return f }, nil, 18, `"check": "route-status"`},
+		"a warning":                {well, []string{"--gate", "ttft p95 < 730ms"}, 18, `"check": "gate-between"`},
+		"what the user may not do": {func() *fakeAPI { f := well(); f.denied = true; return f }, nil, 18, `you may not get httproutes/chat, nor patch`},
+		"a note":                   {func() *fakeAPI { f := well(); f.refused["/apis/"+gatewayV1+"/gatewayclasses"] = 403; return f }, nil, 0, `"check": "unread"`},
+		"pods not asked":           {example, []string{"--objects-only"}, 0, `"findings": \[\]`},
+		"a target nobody may list": {func() *fakeAPI {
+			f := well()
+			f.denied = true
+			f.refused[at(gatewayV1, "httproutes", "")] = 403
+			return f
+		}, []string{"httproute/chat"}, 18, `"object": "httproute/chat"`},
 		"pickers that cannot answer": {example, []string{"--metrics-via", "direct"}, 18, `"check": "picker-silent"`},
 	}
 	for name, tt := range tests {

@@ -24,24 +24,7 @@ func TestDoctorFindsWhatIsSeeded(t *testing.T) {
 	if _, err := core.Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ward}}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	diagnose := func() []string {
-		out := admin(t, "doctor -o json -n "+ward)
-		var d struct {
-			Findings []struct{ Check, Object, Fix string }
-		}
-		if err := json.Unmarshal([]byte(out.stdout), &d); err != nil {
-			t.Fatalf("%v: %v", err, out)
-		}
-		found := map[string]bool{}
-		for _, f := range d.Findings {
-			found[f.Check+" "+f.Object] = true
-		}
-		if (out.code == 18) != (len(found) > 0) {
-			t.Errorf("exit %d with %d findings: %v", out.code, len(found), out)
-		}
-		return slices.Sorted(maps.Keys(found))
-	}
-	if found := diagnose(); len(found) > 0 {
+	if found := diagnose(t, ward); len(found) > 0 {
 		t.Fatalf("an empty namespace has findings: %v", found)
 	}
 	create := func(at schema.GroupVersionResource, object map[string]any) {
@@ -88,10 +71,30 @@ func TestDoctorFindsWhatIsSeeded(t *testing.T) {
 	}
 	var found []string
 	eventually(t, 30*time.Second, "doctor finds what was seeded", func() bool {
-		found = diagnose()
+		found = diagnose(t, ward)
 		if !slices.Equal(found, want) {
 			t.Logf("found %q", found)
 		}
 		return slices.Equal(found, want)
 	})
+}
+
+// diagnose lists CHECK OBJECT of all findings in a namespace.
+func diagnose(t *testing.T, namespace string) []string {
+	t.Helper()
+	out := admin(t, "doctor -o json -n "+namespace)
+	var d struct {
+		Findings []struct{ Check, Object, Fix string }
+	}
+	if err := json.Unmarshal([]byte(out.stdout), &d); err != nil {
+		t.Fatalf("%v: %v", err, out)
+	}
+	found := map[string]bool{}
+	for _, f := range d.Findings {
+		found[f.Check+" "+f.Object] = true
+	}
+	if (out.code == 18) != (len(found) > 0) {
+		t.Errorf("exit %d with %d findings: %v", out.code, len(found), out)
+	}
+	return slices.Sorted(maps.Keys(found))
 }

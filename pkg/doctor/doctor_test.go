@@ -18,11 +18,11 @@ import (
 func TestACleanSetUpHasNoFinding(t *testing.T) {
 	t.Parallel()
 	for name, world := range map[string]func() doctor.Snapshot{
-		"the example on the sandbox":                   example,
-		"two adapters of one pool, each on every pod":  lora,
-		"a rollout at work":                            midway,
-		"three routes on Istio that do not meet":       onIstio,
-		"pools of the old group on ACK":                oldOnACK,
+		"the example on the sandbox":                    example,
+		"two adapters of one pool, each on every pod":   lora,
+		"a rollout at work":                             midway,
+		"three routes on Istio that do not meet":        onIstio,
+		"pools of the old group on ACK":                 oldOnACK,
 		"one match on two hosts, and a path of its own": byHost,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -111,34 +111,54 @@ func gatewayFaults() map[string]fault {
 		"the Gateway API is not installed": {example, func(s *doctor.Snapshot) {
 			s.Definitions, s.Routes, s.Gateways, s.Gates = s.Definitions[1:], nil, nil, nil
 		}, "definition-missing", doctor.Error, "crd/httproutes.gateway.networking.k8s.io", "nothing to move", "install"},
-		"InferencePools are not installed": {example, func(s *doctor.Snapshot) { s.Definitions, s.Pools, s.Pickers = s.Definitions[:1], nil, nil },
-			"definition-missing", doctor.Error, "crd/inferencepools." + v1, "of either group", "install"},
-		"a version that is not known": {example, func(s *doctor.Snapshot) { s.Definitions[1].Versions = []string{"v1alpha1"} },
-			"definition-version", doctor.Error, "crd/inferencepools." + v1, "serves v1alpha1 of it, v1", "install"},
-		"a definition in conflict with another": {example, func(s *doctor.Snapshot) { s.Definitions[1].Problem = "names conflict" },
-			"definition-broken", doctor.Error, "crd/inferencepools." + v1, "names conflict", "kubectl get crd"},
-		"an old release of the Gateway API": {example, func(s *doctor.Snapshot) { s.Definitions[0].Bundle = "v1.0.0" },
-			"definition-old", doctor.Warning, "crd/httproutes.gateway.networking.k8s.io", "release v1.0.0", "install"},
-		"a class that is not there": {example, func(s *doctor.Snapshot) { s.Classes = nil },
-			"gateway-class", doctor.Error, "gateway/gw", "nobody serves it", "kubectl get gatewayclasses"},
-		"a class that no controller took": {example, func(s *doctor.Snapshot) { s.Classes[0].Status.Conditions = nil },
-			"gateway-class", doctor.Error, "gateway/gw", "no controller", "kubectl describe gatewayclass"},
+		"InferencePools are not installed": {
+			example, func(s *doctor.Snapshot) { s.Definitions, s.Pools, s.Pickers = s.Definitions[:1], nil, nil },
+			"definition-missing", doctor.Error, "crd/inferencepools." + v1, "of either group", "install",
+		},
+		"a version that is not known": {
+			example, func(s *doctor.Snapshot) { s.Definitions[1].Versions = []string{"v1alpha1"} },
+			"definition-version", doctor.Error, "crd/inferencepools." + v1, "serves v1alpha1 of it, v1", "install",
+		},
+		"a definition in conflict with another": {
+			example, func(s *doctor.Snapshot) { s.Definitions[1].Problem = "names conflict" },
+			"definition-broken", doctor.Error, "crd/inferencepools." + v1, "names conflict", "kubectl get crd",
+		},
+		"an old release of the Gateway API": {
+			example, func(s *doctor.Snapshot) { s.Definitions[0].Bundle = "v1.0.0" },
+			"definition-old", doctor.Warning, "crd/httproutes.gateway.networking.k8s.io", "release v1.0.0", "install",
+		},
+		"a class that is not there": {
+			example, func(s *doctor.Snapshot) { s.Classes = nil },
+			"gateway-class", doctor.Error, "gateway/gw", "nobody serves it", "kubectl get gatewayclasses",
+		},
+		"a class that no controller took": {
+			example, func(s *doctor.Snapshot) { s.Classes[0].Status.Conditions = nil },
+			"gateway-class", doctor.Error, "gateway/gw", "no controller", "kubectl describe gatewayclass",
+		},
 		"a gateway that is not programmed, whose routes are not blamed": {example, func(s *doctor.Snapshot) {
 			s.Gateways[0].Status.Conditions[1] = no("Programmed", "AddressNotAssigned", "no address")
 			s.Routes[0].Status.Parents = nil
 		}, "gateway-status", doctor.Error, "gateway/gw", "AddressNotAssigned: no address", "kubectl describe gateway gw -n default"},
-		"a gateway version on the deny-list": {onIstio, func(s *doctor.Snapshot) { s.Images = []string{"istio/pilot:1.30.1"} },
-			"gateway-version", doctor.Warning, "gateway/gw", "istio/istio#61594", "Istio 1.32.0 or newer"},
+		"a gateway version on the deny-list": {
+			onIstio, func(s *doctor.Snapshot) { s.Images = []string{"istio/pilot:1.30.1"} },
+			"gateway-version", doctor.Warning, "gateway/gw", "istio/istio#61594", "Istio 1.32.0 or newer",
+		},
 		"a gateway that cannot split between pools": {example, func(s *doctor.Snapshot) {
 			gateway(s, "eg", "gateway.envoyproxy.io/gatewayclass-controller")
 			s.Groups = append(s.Groups, "aigateway.envoyproxy.io")
 		}, "gateway-weights", doctor.Error, "httproute/chat", "cannot do", "docs/providers.md"},
-		"a gateway that does not read the old group": {oldOnACK, func(s *doctor.Snapshot) { gateway(s, "istio", "istio.io/gateway-controller") },
-			"gateway-pool-api", doctor.Error, "httproute/chat", "does not read", v1},
-		"an Envoy with a known crash": {oldOnACK, func(s *doctor.Snapshot) { s.Proxies[0].Spec.Containers[0].Image = "envoyproxy/envoy:v1.33.0@sha256:00" },
-			"envoy-version", doctor.Warning, "pod/envoy-1", "CVE-2025-30157", "1.37"},
-		"an Envoy that loses bodies between two filters": {oldOnACK, func(s *doctor.Snapshot) { s.Proxies[0].Spec.Containers[0].Image = "envoyproxy/envoy:v1.36.2" },
-			"envoy-version", doctor.Warning, "pod/envoy-1", "envoyproxy/envoy#41654", "1.37"},
+		"a gateway that does not read the old group": {
+			oldOnACK, func(s *doctor.Snapshot) { gateway(s, "istio", "istio.io/gateway-controller") },
+			"gateway-pool-api", doctor.Error, "httproute/chat", "does not read", v1,
+		},
+		"an Envoy with a known crash": {
+			oldOnACK, func(s *doctor.Snapshot) { s.Proxies[0].Spec.Containers[0].Image = "envoyproxy/envoy:v1.33.0@sha256:00" },
+			"envoy-version", doctor.Warning, "pod/envoy-1", "CVE-2025-30157", "1.37",
+		},
+		"an Envoy that loses bodies between two filters": {
+			oldOnACK, func(s *doctor.Snapshot) { s.Proxies[0].Spec.Containers[0].Image = "envoyproxy/envoy:v1.36.2" },
+			"envoy-version", doctor.Warning, "pod/envoy-1", "envoyproxy/envoy#41654", "1.37",
+		},
 	}
 }
 
@@ -160,12 +180,18 @@ func routeFaults() map[string]fault {
 			s.Routes[0].Spec.Rules[0].BackendRefs[1].Group = ptr(gatewayv1.Group(alpha))
 			s.Routes[0].Status.Parents[0].Conditions[1] = no("ResolvedRefs", "BackendNotFound", "x")
 		}, "backend-missing", doctor.Error, "httproute/chat", "it is there as " + v1 + " only", "group: " + v1},
-		"no weight at all": {example, func(s *doctor.Snapshot) { s.Routes[0].Spec.Rules[0].BackendRefs[0].Weight = ptr(int32(0)) },
-			"weights-zero", doctor.Error, "httproute/chat", "weight 0", "kubectl edit"},
-		"a route for the same model that is older": {example, add(older(route("experiment", qwen, backend("qwen-v2", 1)))),
-			"route-shadowed", doctor.Warning, "httproute/chat", "is older and has the same match", "httproute experiment"},
-		"a route of any kind that takes the paths of models": {example, add(route("api", []gatewayv1.HTTPRouteMatch{path(gatewayv1.PathMatchPathPrefix, "/v1")})),
-			"route-shadowed", doctor.Warning, "httproute/chat", "is narrower", "narrower"},
+		"no weight at all": {
+			example, func(s *doctor.Snapshot) { s.Routes[0].Spec.Rules[0].BackendRefs[0].Weight = ptr(int32(0)) },
+			"weights-zero", doctor.Error, "httproute/chat", "weight 0", "kubectl edit",
+		},
+		"a route for the same model that is older": {
+			example, add(older(route("experiment", qwen, backend("qwen-v2", 1)))),
+			"route-shadowed", doctor.Warning, "httproute/chat", "is older and has the same match", "httproute experiment",
+		},
+		"a route of any kind that takes the paths of models": {
+			example, add(route("api", []gatewayv1.HTTPRouteMatch{path(gatewayv1.PathMatchPathPrefix, "/v1")})),
+			"route-shadowed", doctor.Warning, "httproute/chat", "is narrower", "narrower",
+		},
 		"a rule behind another with the same match": {example, func(s *doctor.Snapshot) {
 			s.Routes[0].Spec.Rules = append(s.Routes[0].Spec.Rules, gatewayv1.HTTPRouteRule{Matches: qwen, BackendRefs: []gatewayv1.HTTPBackendRef{backend("qwen-v2", 1)}})
 		}, "route-shadowed", doctor.Warning, "httproute/chat", "rule 1 gets no request", "rule 1"},
@@ -174,15 +200,23 @@ func routeFaults() map[string]fault {
 				s.Routes[0].Spec.Rules[0].Matches = append(s.Routes[0].Spec.Rules[0].Matches, match(header(model, "m"), header("n", "x")))
 			}
 		}, "route-full", doctor.Warning, "httproute/chat", "128 of the 128 matches", "kubectl infer create route"},
-		"a gateway that is not there": {example, func(s *doctor.Snapshot) { s.Routes[0].Spec.ParentRefs[0].Name = "gone" },
-			"route-status", doctor.Error, "httproute/chat", "no gateway gone in namespace default", "kubectl get httproute chat"},
+		"a gateway that is not there": {
+			example, func(s *doctor.Snapshot) { s.Routes[0].Spec.ParentRefs[0].Name = "gone" },
+			"route-status", doctor.Error, "httproute/chat", "no gateway gone in namespace default", "kubectl get httproute chat",
+		},
 		"a route its gateway refuses": {example, func(s *doctor.Snapshot) {
 			s.Routes[0].Status.Parents[0].Conditions[0] = no("Accepted", "NotAllowedByListeners", "other namespaces only")
 		}, "route-status", doctor.Error, "httproute/chat", "NotAllowedByListeners", "status.parents"},
-		"a route nobody reported on": {example, func(s *doctor.Snapshot) { s.Routes[0].Status.Parents = nil },
-			"route-status", doctor.Error, "httproute/chat", "has not reported", "status.parents"},
-		"a route that Argo CD renders": {example, func(s *doctor.Snapshot) { s.Routes[0].Owner = doctor.Owner{Tool: "Argo CD", Sign: "label", Suspend: "ignore"} },
-			"owner", doctor.Note, "httproute/chat", "Argo CD renders it", "ignore"},
+		"a route nobody reported on": {
+			example, func(s *doctor.Snapshot) { s.Routes[0].Status.Parents = nil },
+			"route-status", doctor.Error, "httproute/chat", "has not reported", "status.parents",
+		},
+		"a route that Argo CD renders": {
+			example, func(s *doctor.Snapshot) {
+				s.Routes[0].Owner = doctor.Owner{Tool: "Argo CD", Sign: "label", Suspend: "ignore"}
+			},
+			"owner", doctor.Note, "httproute/chat", "Argo CD renders it", "ignore",
+		},
 		"a route that Flux renders and kubectl edited": {example, func(s *doctor.Snapshot) {
 			s.Routes[0].Owner = doctor.Owner{Tool: "Flux", Sign: "label", Suspend: "flux suspend", Others: []string{"kubectl-edit"}}
 		}, "owner-conflict", doctor.Warning, "httproute/chat", "kubectl-edit wrote its rules since", "flux suspend"},
@@ -205,27 +239,47 @@ func poolFaults() map[string]fault {
 			s.Pools[1].Picker = "qwen-v1-picker"
 			s.Pickers[1].Pod, s.Pickers[1].Serves = "qwen-v1-picker-1", "default/qwen-v1"
 		}, "arms-one-picker", doctor.Error, "httproute/chat", "one picker, service qwen-v1-picker", "endpointPickerRef"},
-		"a pool with requests and no pod": {example, func(s *doctor.Snapshot) { s.Pods = s.Pods[2:] },
-			"pool-empty", doctor.Error, "inferencepool/qwen-v1", "takes no pod: its share", "-l app=qwen-v1"},
-		"a canary with no ready pod": {example, func(s *doctor.Snapshot) { s.Pods[3], s.Pods[4] = pod("a", "qwen-v2", false), pod("b", "qwen-v2", false) },
-			"pool-unready", doctor.Warning, "inferencepool/qwen-v2", "none of its 2 pods", "-l app=qwen-v2"},
-		"a picker's Service that is not there": {example, func(s *doctor.Snapshot) { s.Services = s.Services[1:] },
-			"picker-missing", doctor.Error, "inferencepool/qwen-v1", "is not there: its requests fail", "kubectl get services"},
-		"a picker without a ready pod, where requests may go on": {example, func(s *doctor.Snapshot) { s.Pods[2], s.Pools[0].FailClose = pod("p", "qwen-v1-picker", false), false },
-			"picker-unready", doctor.Warning, "inferencepool/qwen-v1", "requests go to any pod", "-l app=qwen-v1-picker"},
+		"a pool with requests and no pod": {
+			example, func(s *doctor.Snapshot) { s.Pods = s.Pods[2:] },
+			"pool-empty", doctor.Error, "inferencepool/qwen-v1", "takes no pod: its share", "-l app=qwen-v1",
+		},
+		"a canary with no ready pod": {
+			example, func(s *doctor.Snapshot) {
+				s.Pods[3], s.Pods[4] = pod("a", "qwen-v2", false), pod("b", "qwen-v2", false)
+			},
+			"pool-unready", doctor.Warning, "inferencepool/qwen-v2", "none of its 2 pods", "-l app=qwen-v2",
+		},
+		"a picker's Service that is not there": {
+			example, func(s *doctor.Snapshot) { s.Services = s.Services[1:] },
+			"picker-missing", doctor.Error, "inferencepool/qwen-v1", "is not there: its requests fail", "kubectl get services",
+		},
+		"a picker without a ready pod, where requests may go on": {
+			example, func(s *doctor.Snapshot) { s.Pods[2], s.Pools[0].FailClose = pod("p", "qwen-v1-picker", false), false },
+			"picker-unready", doctor.Warning, "inferencepool/qwen-v1", "requests go to any pod", "-l app=qwen-v1-picker",
+		},
 		"a picker whose metrics cannot be read, nor any gate": {example, func(s *doctor.Snapshot) {
 			s.Pickers[0].Problem, s.Gates[1].Problem = "connection refused", "cannot be read"
 		}, "picker-silent", doctor.Warning, "inferencepool/qwen-v1", "connection refused", "--metrics-via"},
-		"a picker of another pool": {example, func(s *doctor.Snapshot) { s.Pickers[0].Serves = "default/llama" },
-			"picker-other-pool", doctor.Error, "inferencepool/qwen-v1", "serves inferencepool default/llama", "--pool-name"},
-		"a gateway that does not do what the picker says": {example, func(s *doctor.Snapshot) { s.Pickers[0].Astray = 400 },
-			"picker-ignored", doctor.Error, "inferencepool/qwen-v1", "400 of 1000 answers", "kubectl infer verify split"},
-		"a limit between two edges": {example, func(s *doctor.Snapshot) { s.Gates[1].Expr = tight },
-			"gate-between", doctor.Warning, "httproute/chat", "above 800ms for rolling back and 500ms for promoting", "--gate 'ttft p95 < 800ms'"},
-		"a limit that no bucket shows": {example, func(s *doctor.Snapshot) { s.Gates[1].Expr = far },
-			"gate-outside", doctor.Error, "httproute/chat", "no bucket edge shows 5s", "1s"},
-		"metrics of an unknown program": {example, func(s *doctor.Snapshot) { s.Gates[1].Problem = "the metrics are of no program that is known" },
-			"gate-unread", doctor.Warning, "httproute/chat", "no program that is known", "docs/evidence.md"},
+		"a picker of another pool": {
+			example, func(s *doctor.Snapshot) { s.Pickers[0].Serves = "default/llama" },
+			"picker-other-pool", doctor.Error, "inferencepool/qwen-v1", "serves inferencepool default/llama", "--pool-name",
+		},
+		"a gateway that does not do what the picker says": {
+			example, func(s *doctor.Snapshot) { s.Pickers[0].Astray = 400 },
+			"picker-ignored", doctor.Error, "inferencepool/qwen-v1", "400 of 1000 answers", "kubectl infer verify split",
+		},
+		"a limit between two edges": {
+			example, func(s *doctor.Snapshot) { s.Gates[1].Expr = tight },
+			"gate-between", doctor.Warning, "httproute/chat", "above 800ms for rolling back and 500ms for promoting", "--gate 'ttft p95 < 800ms'",
+		},
+		"a limit that no bucket shows": {
+			example, func(s *doctor.Snapshot) { s.Gates[1].Expr = far },
+			"gate-outside", doctor.Error, "httproute/chat", "no bucket edge shows 5s", "1s",
+		},
+		"metrics of an unknown program": {
+			example, func(s *doctor.Snapshot) { s.Gates[1].Problem = "the metrics are of no program that is known" },
+			"gate-unread", doctor.Warning, "httproute/chat", "no program that is known", "docs/evidence.md",
+		},
 		"a pool of the old group that nobody names": {example, func(s *doctor.Snapshot) {
 			old := s.Pools[0]
 			old.Group = alpha
@@ -244,21 +298,31 @@ func poolFaults() map[string]fault {
 
 func modelFaults() map[string]fault {
 	return map[string]fault{
-		"a target that some pods lack": {lora, func(s *doctor.Snapshot) { s.Servers[1].Models = []string{"qwen", "travel-v1"} },
-			"adapter-missing", doctor.Error, "inferencemodel/travel", "travel-v2 is not loaded on 1 of 2 pods (qwen-v1-2)", "load_lora_adapter"},
-		"some weights left out": {lora, func(s *doctor.Snapshot) { s.Models[0].Rules[0].Targets[1].Unset = true },
-			"weights-mixed", doctor.Error, "inferencemodel/travel", "1 of 2 targets", "kubectl edit inferencemodel travel"},
-		"a list the API server dropped": {lora, func(s *doctor.Snapshot) { s.Models[0].Rules[0].Targets = nil },
-			"targets-none", doctor.Error, "inferencemodel/travel", "no targets", "split or targets"},
+		"a target that some pods lack": {
+			lora, func(s *doctor.Snapshot) { s.Servers[1].Models = []string{"qwen", "travel-v1"} },
+			"adapter-missing", doctor.Error, "inferencemodel/travel", "travel-v2 is not loaded on 1 of 2 pods (qwen-v1-2)", "load_lora_adapter",
+		},
+		"some weights left out": {
+			lora, func(s *doctor.Snapshot) { s.Models[0].Rules[0].Targets[1].Unset = true },
+			"weights-mixed", doctor.Error, "inferencemodel/travel", "1 of 2 targets", "kubectl edit inferencemodel travel",
+		},
+		"a list the API server dropped": {
+			lora, func(s *doctor.Snapshot) { s.Models[0].Rules[0].Targets = nil },
+			"targets-none", doctor.Error, "inferencemodel/travel", "no targets", "split or targets",
+		},
 		"two objects for one model name": {lora, func(s *doctor.Snapshot) {
 			young := s.Models[0]
 			young.Type, young.Name, young.Created = "inferencemodelrewrite", "again", now().Add(time.Minute)
 			s.Models = append(s.Models, young)
 		}, "model-twice", doctor.Error, "inferencemodelrewrite/again", "inferencemodel/travel says", "kubectl delete inferencemodelrewrite again"},
-		"a pool of the old group that is gone": {lora, func(s *doctor.Snapshot) { s.Models[0].Pool.Group = alpha },
-			"model-dead", doctor.Warning, "inferencemodel/travel", "the pool is of " + v1, "kubectl patch inferencemodel travel"},
-		"a pool that is not there": {lora, func(s *doctor.Snapshot) { s.Models[0].Pool.Name = "gone" },
-			"model-no-pool", doctor.Error, "inferencemodel/travel", "pool gone is not there", "kubectl get inferencepools"},
+		"a pool of the old group that is gone": {
+			lora, func(s *doctor.Snapshot) { s.Models[0].Pool.Group = alpha },
+			"model-dead", doctor.Warning, "inferencemodel/travel", "the pool is of " + v1, "kubectl patch inferencemodel travel",
+		},
+		"a pool that is not there": {
+			lora, func(s *doctor.Snapshot) { s.Models[0].Pool.Name = "gone" },
+			"model-no-pool", doctor.Error, "inferencemodel/travel", "pool gone is not there", "kubectl get inferencepools",
+		},
 		"an adapter of two base models": {lora, func(s *doctor.Snapshot) {
 			s.Adapters = append(s.Adapters, doctor.Adapters{Namespace: "default", Name: "llama-adapters", Base: "llama", Names: []string{"travel-v2"}})
 		}, "adapter-twice", doctor.Error, "configmap/llama-adapters", "adapter travel-v2 is of base model llama here and of qwen", "kubectl edit configmap"},
@@ -279,8 +343,10 @@ func rolloutFaults() map[string]fault {
 		"a journal without its target": {midway, func(s *doctor.Snapshot) {
 			s.Routes[0].StampRun, s.Journals[0].Record.Plan.Target = "", "httproute/gone"
 		}, "journal-orphan", doctor.Warning, "configmap/infer-httproute-chat", "httproute/gone is not there", "kubectl delete configmap"},
-		"a stamp without a journal": {midway, func(s *doctor.Snapshot) { s.Journals, s.Leases = nil, nil },
-			"stamp-orphan", doctor.Warning, "httproute/chat", "no journal", "kubectl annotate httproute/chat -n default kubectl-infer.github.io/rollout-"},
+		"a stamp without a journal": {
+			midway, func(s *doctor.Snapshot) { s.Journals, s.Leases = nil, nil },
+			"stamp-orphan", doctor.Warning, "httproute/chat", "no journal", "kubectl annotate httproute/chat -n default kubectl-infer.github.io/rollout-",
+		},
 		"a stamp of a rollout that is over": {midway, func(s *doctor.Snapshot) {
 			s.Leases, s.Journals[0].Record.Phase, s.Journals[0].Record.Updated = nil, rollout.Promoted, now().Add(-time.Hour)
 		}, "stamp-orphan", doctor.Warning, "httproute/chat", "which is over", "kubectl annotate"},

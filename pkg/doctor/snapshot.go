@@ -96,7 +96,7 @@ type Pool struct {
 	Selector  map[string]string
 	Ports     []int32 // its pods serve on
 	Picker    string  // its picker's Service; "" for none
-	FailClose bool   // requests fail while no picker answers
+	FailClose bool    // requests fail while no picker answers
 }
 
 // Models is an InferenceModel or InferenceModelRewrite.

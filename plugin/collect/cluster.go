@@ -150,4 +150,3 @@ func (c *collector) images(ctx context.Context) error {
 		}
 	}
 }
-

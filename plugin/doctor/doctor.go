@@ -62,7 +62,7 @@ when there is an error or a warning, else 0. docs/doctor.md lists the checks.`,
 
   # errors of all namespaces, for a script
   kubectl infer doctor -A -o json | jq -r '.findings[] | select(.severity == "error") | .why'`,
-		RunE:              func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args) },
+		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args) },
 	}
 	cmd.Flags().AddFlagSet(option.Kube(flags))
 	cmd.Flags().BoolVarP(&c.all, "all-namespaces", "A", false, "look into every namespace")

@@ -22,8 +22,8 @@ func TestRatesAreWhatWasCountedBetweenTwoLooks(t *testing.T) {
 		before, now looked
 		want        modelRow
 	}{
-		"twenty requests in two seconds": {look(began, 100, 90, 1), look(began.Add(2*time.Second), 120, 100, 2), modelRow{Rate: 10, Ended: 10, Failed: 1, Running: 4}},
-		"a picker that began anew adds nothing": {look(began, 100, 90, 1), look(began.Add(time.Second), 5, 4, 0), modelRow{Running: 4}},
+		"twenty requests in two seconds":           {look(began, 100, 90, 1), look(began.Add(2*time.Second), 120, 100, 2), modelRow{Rate: 10, Ended: 10, Failed: 1, Running: 4}},
+		"a picker that began anew adds nothing":    {look(began, 100, 90, 1), look(began.Add(time.Second), 5, 4, 0), modelRow{Running: 4}},
 		"a picker that was not there adds nothing": {looked{at: began}, look(began.Add(time.Second), 5, 4, 0), modelRow{Running: 4}},
 	}
 	for name, tt := range tests {
