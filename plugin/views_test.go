@@ -52,6 +52,9 @@ func TestGetShowsWhatARolloutSees(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &list); err != nil || len(list.Routes) != 2 || list.Routes[0].Backends[0].Percent != 100 || list.Pools != nil {
 		t.Errorf("%v: %s", err, out)
 	}
+	if _, out, _ = run(t, address, "get", "-n", "team-a", "-o", "json"); !strings.Contains(out, `"pools": []`) {
+		t.Errorf("a list without items is no list: %s", out)
+	}
 	code, out, stderr = run(t, address, "get", "pools", "-n", "team-a")
 	if code != 0 || out != "" || !strings.Contains(stderr, "no pools in namespace team-a") {
 		t.Errorf("exit %d: %q %q", code, out, stderr)

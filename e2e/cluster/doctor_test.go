@@ -98,3 +98,17 @@ func diagnose(t *testing.T, namespace string) []string {
 	}
 	return slices.Sorted(maps.Keys(found))
 }
+
+// TestMistakesOnARealCluster are those whose messages come from the API server.
+func TestMistakesOnARealCluster(t *testing.T) {
+	t.Parallel()
+	const run = "canary run httproute/chat --stable qwen-v1 "
+	session(t, []step{
+		{"the wrong namespace", run + "--canary qwen-v2 -n kube-system", 16, []string{"get httproute chat in namespace kube-system: ", `"chat" not found`, "hint: kubectl get httproutes.gateway.networking.k8s.io -A"}},
+		{"no such pool", run + "--canary nope --add-backend", 16, []string{"get inferencepool default/nope: ", "hint: kubectl get inferencepools.inference.networking.k8s.io -n default"}},
+		{"no such backend", "canary run httproute/chat --stable nope --canary qwen-v2", 16, []string{"no rule has a backendRef nope", "hint: backends listed: chat: InferencePool/qwen-v1"}},
+		{"a token that is not known", "get routes --token nobody", 1, []string{"Unauthorized", "hint: the cluster does not accept these credentials"}},
+		{"a verb that is not allowed", "canary status httproute/chat --as nobody", 1, []string{`User "nobody" cannot get resource`, "hint: ask for a role that allows it"}},
+		{"a namespace without pools", "top -n kube-public", 1, []string{"no InferencePool can be read in namespace kube-public", "hint: kubectl infer top -A"}},
+	})
+}

@@ -46,7 +46,7 @@ type fault struct {
 
 func faults() map[string]fault {
 	all := map[string]fault{}
-	for _, some := range []map[string]fault{gatewayFaults(), routeFaults(), poolFaults(), modelFaults(), rolloutFaults()} {
+	for _, some := range []map[string]fault{gatewayFaults(), routeFaults(), poolFaults(), twinFaults(), modelFaults(), rolloutFaults()} {
 		maps.Copy(all, some)
 	}
 	return all
@@ -280,6 +280,11 @@ func poolFaults() map[string]fault {
 			example, func(s *doctor.Snapshot) { s.Gates[1].Problem = "the metrics are of no program that is known" },
 			"gate-unread", doctor.Warning, "httproute/chat", "no program that is known", "docs/evidence.md",
 		},
+	}
+}
+
+func twinFaults() map[string]fault {
+	return map[string]fault{
 		"a pool of the old group that nobody names": {example, func(s *doctor.Snapshot) {
 			old := s.Pools[0]
 			old.Group = alpha

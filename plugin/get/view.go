@@ -22,13 +22,13 @@ const (
 	routes = "routes"
 )
 
-// list is what -o json prints.
+// list is what -o json prints: of each kind asked for a list, which may be empty.
 type list struct {
 	APIVersion string     `json:"apiVersion"`
 	Kind       string     `json:"kind"`
-	Pools      []poolRow  `json:"pools,omitempty"`
-	Models     []modelRow `json:"models,omitempty"`
-	Routes     []routeRow `json:"routes,omitempty"`
+	Pools      []poolRow  `json:"pools,omitzero"`
+	Models     []modelRow `json:"models,omitzero"`
+	Routes     []routeRow `json:"routes,omitzero"`
 }
 
 // share is one arm of a split; Percent of the requests.
@@ -100,7 +100,7 @@ func percents(list []share) []share {
 }
 
 func viewRoutes(s doctor.Snapshot) []routeRow {
-	var rows []routeRow
+	rows := []routeRow{}
 	for _, r := range s.Routes {
 		for i, rule := range r.Spec.Rules {
 			row := routeRow{Namespace: r.Namespace, Name: r.Name, Rule: fmt.Sprint(i), Accepted: accepted(r), LastRun: lastRun(s, r.Namespace, "httproute/"+r.Name)}
@@ -148,7 +148,7 @@ func accepted(r doctor.Route) string {
 }
 
 func viewPools(s doctor.Snapshot, of []routeRow) []poolRow {
-	var rows []poolRow
+	rows := []poolRow{}
 	for _, p := range s.Pools {
 		arm := collect.Arm(s, p)
 		row := poolRow{Namespace: p.Namespace, Name: p.Name, Group: p.Group, Picker: p.Picker}
@@ -185,7 +185,7 @@ func count(pods []corev1.Pod, namespace string, selector labels.Selector) (all, 
 }
 
 func viewModels(s doctor.Snapshot) []modelRow {
-	var rows []modelRow
+	rows := []modelRow{}
 	for _, m := range s.Models {
 		for i, rule := range m.Rules {
 			row := modelRow{Namespace: m.Namespace, Object: m.Type + "/" + m.Name, Pool: m.Pool.Name, Model: "(every)", LastRun: lastRun(s, m.Namespace, m.Type+"/"+m.Name)}
