@@ -78,18 +78,6 @@ func ResolvePool(ctx context.Context, c *kube.Clients, namespace string, ref Poo
 	return found, nil
 }
 
-// ReadPool reads an InferencePool of either group, and returns the name of its
-// picker's Service beside it; "" for none.
-func ReadPool(object *unstructured.Unstructured) (found Pool, picker string, err error) {
-	found = Pool{Namespace: object.GetNamespace(), Name: object.GetName()}
-	if object.GroupVersionKind().Group == kube.AlphaInferencePools().Group {
-		picker, err = readAlphaPool(object.Object, &found)
-	} else {
-		picker, err = readPool(object.Object, &found)
-	}
-	return found, picker, err
-}
-
 // readPool reads inference.networking.k8s.io/v1 InferencePool, and returns the
 // name of its picker's Service.
 func readPool(object map[string]any, into *Pool) (picker string, err error) {

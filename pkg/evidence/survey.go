@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/evidence/scrape"
@@ -25,6 +26,18 @@ const (
 
 func loadFamilies() []string {
 	return []string{waitingFamily, runningFamily, kvFamily, kvOldFamily, readyFamily}
+}
+
+// ReadPool reads an InferencePool of either group, and returns the name of its
+// picker's Service beside it; "" for none.
+func ReadPool(object *unstructured.Unstructured) (found Pool, picker string, err error) {
+	found = Pool{Namespace: object.GetNamespace(), Name: object.GetName()}
+	if object.GroupVersionKind().Group == kube.AlphaInferencePools().Group {
+		picker, err = readAlphaPool(object.Object, &found)
+	} else {
+		picker, err = readPool(object.Object, &found)
+	}
+	return found, picker, err
 }
 
 // PickerSays is what the metrics page of one endpoint picker says.
