@@ -79,14 +79,15 @@ If it dies, traffic stays at a share the last gate approved, or lower.`,
 	for _, cmd := range []*cobra.Command{getCmd, deleteCmd, topCmd, doctorCmd} {
 		cmd.GroupID = "rollout"
 	}
+	root.AddCommand(topCmd, doctorCmd, newCompletion(streams))
+	root.CompletionOptions.DisableDefaultCmd = true
 	createCmd := create.New(flags, streams)
 	createCmd.GroupID = "rollout"
 	verifyCmd := verify.New(flags, streams)
 	verifyCmd.GroupID = "rollout"
 	sandboxCmd := sandbox.New(streams)
 	sandboxCmd.GroupID = "local"
-	root.AddCommand(canaryCmd, createCmd, getCmd, topCmd, doctorCmd, deleteCmd, installCmd, uninstallCmd, verifyCmd, sandboxCmd, newVersion(streams), newCompletion(streams))
-	root.CompletionOptions.DisableDefaultCmd = true
+	root.AddCommand(canaryCmd, createCmd, getCmd, deleteCmd, installCmd, uninstallCmd, verifyCmd, sandboxCmd, newVersion(streams))
 	refuseUnknown(root)
 	complete.Attach(root, flags)
 	return root
