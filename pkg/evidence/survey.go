@@ -2,7 +2,10 @@ package evidence
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"sync"
@@ -224,7 +227,6 @@ func serverSays(pod *corev1.Pod, got fetched) ServerSays {
 func (s *Surveyor) list(ctx context.Context, pool Pool, servers []endpoint, into []ServerSays) {
 	ctx, cancel := context.WithTimeout(ctx, probeLimit)
 	defer cancel()
-	asked := &Arms{reach: s.reach, sides: []*arm{{pool: pool}, {pool: pool}}}
 	var wg sync.WaitGroup
 	for i, e := range servers {
 		if !into[i].Ready {
@@ -235,14 +237,39 @@ func (s *Surveyor) list(ctx context.Context, pool Pool, servers []endpoint, into
 			continue
 		}
 		wg.Go(func() {
-			var answer struct{ Data []struct{ ID string } }
-			into[i].Unlisted = asked.ask(ctx, e.pod, http.MethodGet, "v1/models", nil, &answer)
-			for _, m := range answer.Data {
-				into[i].Models = append(into[i].Models, m.ID)
-			}
+			into[i].Models, into[i].Unlisted = s.models(ctx, endpoint{pod: e.pod, port: pool.port()})
 		})
 	}
 	wg.Wait()
+}
+
+// models asks one model server for its models.
+func (s *Surveyor) models(ctx context.Context, e endpoint) ([]string, error) {
+	client, base, err := s.reach.base(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/v1/models", nil)
+	if err != nil {
+		return nil, err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("GET /v1/models: %s", response.Status)
+	}
+	var list struct{ Data []struct{ ID string } }
+	if err := json.NewDecoder(io.LimitReader(response.Body, probeBytes)).Decode(&list); err != nil {
+		return nil, fmt.Errorf("GET /v1/models: %w", err)
+	}
+	var names []string
+	for _, m := range list.Data {
+		names = append(names, m.ID)
+	}
+	return names, nil
 }
 
 // running says whether a pod's containers may answer.
