@@ -100,7 +100,7 @@ func inTheCluster() map[string]mistake {
 		"a backend that is a Service":            {line: "canary run httproute/chat --stable web-v1 --canary web-v2", api: set("httproutes", "chat", route("chat", rule("", map[string]any{"kind": "Service", "group": "", "name": "web-v1"}, map[string]any{"kind": "Service", "group": "", "name": "web-v2"})))},
 		"a limit that no bucket shows":           {line: run + " --gate 'ttft p95 < 400s'", reads: true, api: func(*fakeAPI) {}},
 		"a canary without a ready pod":           {line: run, reads: true, api: func(f *fakeAPI) { f.objects[at("v1", "pods", "")].([]any)[2] = pod("qwen-v2-1", "qwen-v2", false) }},
-		"a canary that does not answer": {line: run, reads: true, api: func(f *fakeAPI) {
+		"a pod that does not answer": {line: run, reads: true, api: func(f *fakeAPI) {
 			for _, name := range []string{"qwen-v1", "qwen-v2"} {
 				p := pool(name)
 				p["spec"].(map[string]any)["targetPorts"] = []any{map[string]any{"number": 1}}
