@@ -5,7 +5,6 @@ package plugin
 
 import (
 	"context"
-	"fmt"
 	"path/filepath"
 	"strings"
 
@@ -16,17 +15,22 @@ import (
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 	"github.com/kubectl-infer/kubectl-infer/plugin/canary"
+	"github.com/kubectl-infer/kubectl-infer/plugin/complete"
 	"github.com/kubectl-infer/kubectl-infer/plugin/create"
+	"github.com/kubectl-infer/kubectl-infer/plugin/doctor"
 	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
+	"github.com/kubectl-infer/kubectl-infer/plugin/get"
 	"github.com/kubectl-infer/kubectl-infer/plugin/install"
 	"github.com/kubectl-infer/kubectl-infer/plugin/leftovers"
 	"github.com/kubectl-infer/kubectl-infer/plugin/sandbox"
+	"github.com/kubectl-infer/kubectl-infer/plugin/top"
 	"github.com/kubectl-infer/kubectl-infer/plugin/verify"
 )
 
 // Main runs the command line in args (args[0] is the program) and returns the
 // exit code.
 func Main(ctx context.Context, args []string, streams genericiooptions.IOStreams) int {
+	args = completing(args)
 	root := New(displayName(args[0]), streams)
 	root.SetArgs(args[1:])
 	return conclude(streams.ErrOut, root.ExecuteContext(ctx))
@@ -63,16 +67,20 @@ If it dies, traffic stays at a share the last gate approved, or lower.`,
 	root.SetIn(streams.In)
 	root.SetOut(streams.Out)
 	root.SetErr(streams.ErrOut)
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return exit.With(exit.Usage, hint.Wrap(err, cmd.CommandPath()+" --help"))
-	})
+	root.SetFlagErrorFunc(mistypedFlag)
 	root.AddGroup(&cobra.Group{ID: "rollout", Title: "Rollouts:"}, &cobra.Group{ID: "local", Title: "On this machine:"})
 	canaryCmd := canary.New(flags, streams)
 	canaryCmd.GroupID = "rollout"
 	installCmd, uninstallCmd := install.New(flags, streams)
 	installCmd.GroupID, uninstallCmd.GroupID = "rollout", "rollout"
-	getCmd, deleteCmd := leftovers.New(flags, streams)
-	getCmd.GroupID, deleteCmd.GroupID = "rollout", "rollout"
+	leftoversCmd, deleteCmd := leftovers.New(flags, streams)
+	getCmd := get.New(flags, streams, leftoversCmd)
+	topCmd, doctorCmd := top.New(flags, streams), doctor.New(flags, streams)
+	for _, cmd := range []*cobra.Command{getCmd, deleteCmd, topCmd, doctorCmd} {
+		cmd.GroupID = "rollout"
+	}
+	root.AddCommand(topCmd, doctorCmd, newCompletion(streams))
+	root.CompletionOptions.DisableDefaultCmd = true
 	createCmd := create.New(flags, streams)
 	createCmd.GroupID = "rollout"
 	initCmd := create.NewInit(flags, streams)
@@ -83,14 +91,18 @@ If it dies, traffic stays at a share the last gate approved, or lower.`,
 	sandboxCmd.GroupID = "local"
 	root.AddCommand(canaryCmd, createCmd, initCmd, getCmd, deleteCmd, installCmd, uninstallCmd, verifyCmd, sandboxCmd, newVersion(streams))
 	refuseUnknown(root)
+	complete.Attach(root, flags)
 	return root
 }
 
 // refuseUnknown makes a command group answer an unknown verb with a usage
-// error instead of its help text and a success.
+// error instead of its help text and a success, and makes wrong arguments one.
 func refuseUnknown(cmd *cobra.Command) {
 	for _, child := range cmd.Commands() {
 		refuseUnknown(child)
+	}
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error { return misused(cmd, check(cmd, args)) }
 	}
 	if cmd.HasSubCommands() && cmd.RunE == nil && cmd.Run == nil {
 		cmd.Args = cobra.ArbitraryArgs
@@ -102,12 +114,4 @@ func refuseUnknown(cmd *cobra.Command) {
 				args[0], cmd.CommandPath(), suggestion(cmd, args[0])))
 		}
 	}
-}
-
-func suggestion(cmd *cobra.Command, typed string) string {
-	cmd.SuggestionsMinimumDistance = 2 // letters that may be wrong
-	if names := cmd.SuggestionsFor(typed); len(names) > 0 {
-		return fmt.Sprintf("; did you mean %q?", names[0])
-	}
-	return ""
 }

@@ -65,12 +65,7 @@ func ResolvePool(ctx context.Context, c *kube.Clients, namespace string, ref Poo
 		}
 		return Pool{}, err
 	}
-	found := Pool{Namespace: namespace, Name: ref.Name}
-	read := readPool
-	if resource == kube.AlphaInferencePools() {
-		read = readAlphaPool
-	}
-	picker, err := read(object.Object, &found)
+	found, picker, err := ReadPool(object)
 	if err != nil || picker == "" {
 		return found, err
 	}

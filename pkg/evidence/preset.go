@@ -112,7 +112,7 @@ func Presets() []string {
 // families are what a page is parsed for: of every preset, since which one it
 // is is only known from a page.
 func families() []string {
-	list := []string{bornFamily}
+	list := append([]string{bornFamily}, loadFamilies()...)
 	for _, p := range presets() {
 		list = append(append(append(list, p.marks...), p.families...), p.running...)
 		list = append(list, p.progress, p.prompts, p.answers, p.astray, p.overflows, p.rules, p.serving)

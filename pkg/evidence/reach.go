@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -237,11 +239,21 @@ func (a *Arms) pages(ctx context.Context) (pages []*scrape.Page, all bool, err e
 			side.pages = append(side.pages, f.page)
 		}
 		if len(side.pages) == 0 {
-			return nil, false, fmt.Errorf("%s: %w", side.pool, errors.Join(errs...))
+			return nil, false, fmt.Errorf("%s: %w", side.pool, first(errs))
 		}
 		pages = append(pages, side.pages...)
 	}
 	return pages, all, nil
+}
+
+// first is one of several errors of the same kind, the same one each time, with
+// how many more there are.
+func first(errs []error) error {
+	least := slices.MinFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	if len(errs) == 1 {
+		return least
+	}
+	return fmt.Errorf("%w (and %d more)", least, len(errs)-1)
 }
 
 // nowhere says what an arm lacks to be read at all.

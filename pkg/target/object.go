@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/dynamic"
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
+	"github.com/kubectl-infer/kubectl-infer/pkg/kube"
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
 )
 
@@ -153,11 +154,15 @@ func (o *Object) Preview(from, goal rollout.Goal) (stable, canary Change, err er
 
 func (o *Object) get(ctx context.Context) (*unstructured.Unstructured, error) {
 	object, err := o.client.Get(ctx, o.name, metav1.GetOptions{})
+	if kube.NotInstalled(err) {
+		return nil, hint.Errorf("kubectl get crd "+o.kind.Resource.GroupResource().String()+"   # which kinds are there? kubectl api-resources --api-group="+o.kind.Resource.Group,
+			"get %s in namespace %s: the cluster has no %s of %s: %w", o, o.namespace, o.kind.Resource.Resource, o.kind.Resource.GroupVersion(), err)
+	}
 	if apierrors.IsNotFound(err) {
-		return nil, hint.Wrap(fmt.Errorf("get %s: %w", o, err), "kubectl get "+o.kind.Resource.GroupResource().String()+" -A")
+		return nil, hint.Wrap(fmt.Errorf("get %s in namespace %s: %w", o, o.namespace, err), "kubectl get "+o.kind.Resource.GroupResource().String()+" -A")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("get %s: %w", o, err)
+		return nil, fmt.Errorf("get %s in namespace %s: %w", o, o.namespace, err)
 	}
 	if o.uid != "" && object.GetUID() != o.uid {
 		return nil, fmt.Errorf("%s was deleted and created anew: %w", o, rollout.ErrDrift)

@@ -3,6 +3,7 @@ package target
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -64,6 +65,8 @@ type Owner struct {
 	Suspend string
 	// Managers are others that own the rules, for a note.
 	Managers []string
+	// Others are those of Managers that are not the tool's own.
+	Others []string
 }
 
 // mark is one sign of a GitOps tool: a field manager, or the label or
@@ -88,10 +91,14 @@ func marks() []mark {
 	}
 }
 
+// OwnerOf is whose a route is, as one read found it.
+func OwnerOf(route *unstructured.Unstructured) Owner { return ownerOf(route) }
+
 // ownerOf recognises a GitOps owner by the manager of the rules, whatever its
 // operation, or by a tracking label or annotation.
 func ownerOf(route *unstructured.Unstructured) Owner {
 	var o Owner
+	var own []string
 	for _, m := range marks() {
 		for _, e := range route.GetManagedFields() {
 			for _, name := range m.managers {
@@ -106,10 +113,16 @@ func ownerOf(route *unstructured.Unstructured) Owner {
 				o.Tool, o.Sign = m.tool, key+"="+value
 			}
 		}
+		if o.Tool == m.tool {
+			own = m.managers
+		}
 	}
 	for _, e := range route.GetManagedFields() {
 		if ownsRules(e) && e.Manager != FieldManager {
 			o.Managers = append(o.Managers, e.Manager)
+			if o.Tool != "" && !slices.Contains(own, e.Manager) {
+				o.Others = append(o.Others, e.Manager)
+			}
 		}
 	}
 	o.Suspend = suspend(o.Tool, route)

@@ -17,6 +17,7 @@ import (
 type Share struct {
 	Group, Kind, Namespace, Name string
 	Weight                       int64
+	Unset                        bool // a target model without a weight of its own
 }
 
 // Split is what one rule of an object asks for.
@@ -58,7 +59,7 @@ func (k Kind) Splits(object *unstructured.Unstructured) []Split {
 		for _, entry := range l.List {
 			e, _ := entry.(map[string]any)
 			name, _ := e[shape.key].(string)
-			s.Shares = append(s.Shares, Share{Name: name, Weight: weightOr(entry, absent)})
+			s.Shares = append(s.Shares, Share{Name: name, Weight: weightOr(entry, absent), Unset: e["weight"] == nil})
 		}
 		splits = append(splits, s)
 	}

@@ -281,7 +281,7 @@ func (p *prepared) begin(ctx context.Context, clients *kube.Clients, plan rollou
 	if p.targets, err = openTargets(ctx, clients, plan); err != nil {
 		return err
 	}
-	if err := p.targets.checkStamps(p.found.Run); err != nil {
+	if err := p.targets.checkStamps(plan.Namespace, p.found.Run); err != nil {
 		return err
 	}
 	if err := p.targets.check(ctx, p.family, plan); err != nil {

@@ -95,15 +95,15 @@ func (t targets) record(into *rollout.Record) error {
 
 // checkStamps refuses a target that another rollout has stamped. The stamp of
 // the last run in this journal, which is run, is ours to replace.
-func (t targets) checkStamps(run string) error {
+func (t targets) checkStamps(namespace, run string) error {
 	for _, o := range t {
 		stamp := o.FoundStamp()
 		if stamp == "" || target.StampedRun(stamp) == run {
 			continue
 		}
-		next := fmt.Sprintf("if nothing runs any more: kubectl annotate %s %s-", o.Name(), target.StampAnnotation)
+		next := fmt.Sprintf("if nothing runs any more: kubectl annotate %s -n %s %s-", o.Name(), namespace, target.StampAnnotation)
 		if first := stampedTarget(stamp); first != "" {
-			next = "kubectl infer canary status " + first
+			next = "kubectl infer canary status " + first + " -n " + namespace
 		}
 		return hint.Errorf(next, "%s carries the stamp of another run, %s; one rollout at a time may move it", o.Name(), target.StampedRun(stamp))
 	}

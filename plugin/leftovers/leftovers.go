@@ -11,7 +11,6 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
@@ -21,6 +20,7 @@ import (
 	"github.com/kubectl-infer/kubectl-infer/pkg/kube"
 	"github.com/kubectl-infer/kubectl-infer/pkg/target"
 	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
+	"github.com/kubectl-infer/kubectl-infer/plugin/option"
 )
 
 // command is the command line of both verbs.
@@ -32,14 +32,10 @@ type command struct {
 	dryRun string
 }
 
-// New are the two commands, get and delete.
-func New(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOStreams) (get, remove *cobra.Command) {
+// New are the two commands: leftovers, a verb of get, and delete.
+func New(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOStreams) (list, remove *cobra.Command) {
 	c := &command{flags: flags, streams: streams}
-	get = &cobra.Command{
-		Use: "get", Short: "List what kubectl-infer made",
-		Example: "  kubectl infer get leftovers",
-	}
-	list := &cobra.Command{
+	list = &cobra.Command{
 		Use:   "leftovers",
 		Short: "List everything kubectl-infer made in a namespace, and stamps left on targets",
 		Long: `List everything kubectl-infer made in a namespace, and stamps left on targets.
@@ -47,10 +43,9 @@ func New(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOStream
 Everything it makes has the label app.kubernetes.io/managed-by=kubectl-infer. The
 journal of a rollout that is not over is listed as such: delete refuses it.`,
 		Example: "  kubectl infer get leftovers -n default",
-		Args:    cobra.NoArgs,
+		Args:    option.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return c.list(cmd.Context()) },
 	}
-	get.AddCommand(list)
 	remove = &cobra.Command{
 		Use:   "delete --all-created",
 		Short: "Delete everything kubectl-infer made in a namespace, and nothing else",
@@ -61,17 +56,13 @@ not over nothing at all is deleted. One that is over cannot be undone afterwards
   kubectl infer delete --all-created --dry-run=client
 
   kubectl infer delete --all-created -n default`,
-		Args: cobra.NoArgs,
+		Args: option.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.remove(cmd.Context()) },
 	}
 	remove.Flags().BoolVar(&c.all, "all-created", false, "must be given: everything with the label")
 	remove.Flags().StringVar(&c.dryRun, "dry-run", "none", "none; client: say what would go; server: ask the API server, too")
-	for _, cmd := range []*cobra.Command{get, remove} {
-		set := pflag.NewFlagSet("kube", pflag.ContinueOnError)
-		flags.AddFlags(set)
-		cmd.PersistentFlags().AddFlagSet(set)
-	}
-	return get, remove
+	remove.Flags().AddFlagSet(option.Kube(flags))
+	return list, remove
 }
 
 func (c *command) list(ctx context.Context) error {

@@ -4,6 +4,7 @@ package option
 import (
 	"fmt"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 
@@ -26,4 +27,13 @@ func Choice(flag, value string, allowed ...string) error {
 		}
 	}
 	return exit.With(exit.Usage, hint.Errorf(fmt.Sprintf("%s=%s", flag, allowed[len(allowed)-1]), "%s %q is not one of %q", flag, value, allowed))
+}
+
+// NoArgs refuses arguments as a usage error. It stands for cobra.NoArgs, whose
+// error has no exit code of its own.
+func NoArgs(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return exit.With(exit.Usage, hint.Errorf(cmd.CommandPath()+" --help", "%s takes no arguments, got %q", cmd.CommandPath(), args))
 }

@@ -1,0 +1,55 @@
+package doctor
+
+// About is one check, for docs/doctor.md.
+type About struct{ Name, When string }
+
+// Catalogue lists all checks.
+func Catalogue() []About {
+	return []About{
+		{"definition-missing", "the Gateway API, or InferencePools of either group, are not installed"},
+		{"definition-version", "the cluster does not serve the version of HTTPRoute or InferencePool that is used here"},
+		{"definition-broken", "a definition is not established, as when two claim one name"},
+		{"definition-old", "the Gateway API is of a release before v1.2"},
+		{"gateway-class", "a Gateway's class is not there, or no controller took it"},
+		{"gateway-status", "a Gateway is not accepted or not programmed"},
+		{"gateway-version", "the gateway's version has defects of [providers.md](providers.md) that another has not"},
+		{"gateway-weights", "a rule splits between pools on a gateway that cannot, or that asks one picker for all"},
+		{"gateway-pool-api", "a rule names a pool of a group that the gateway does not read"},
+		{"envoy-version", "an Envoy with known ext_proc defects runs a gateway: CVE-2025-30157, envoyproxy/envoy#39740, or before 1.37 #41654"},
+		{"backend-missing", "a rule names a pool that is not there, or is there in the other group only"},
+		{"weights-zero", "all weights of a rule are 0"},
+		{"route-shadowed", "the request a rule was written for goes elsewhere, by precedence or age"},
+		{"route-full", "a route has 120 or more of the 128 matches it may have"},
+		{"route-status", "a gateway does not serve the route, or is not there, and no other check says why"},
+		{"pool-empty", "a pool's selector takes no pod"},
+		{"pool-unready", "none of a pool's pods is ready"},
+		{"pool-dead", "a pool of the old group that no route names, beside the same pool of the new one"},
+		{"pool-twice", "routes name one pool in both groups"},
+		{"picker-missing", "the Service of a pool's picker is not there"},
+		{"picker-unready", "no pod of a pool's picker is ready"},
+		{"picker-silent", "a picker's metrics cannot be read from here"},
+		{"picker-other-pool", "a picker serves another pool than the one that names it"},
+		{"picker-ignored", "over 1 % of the answers came from another endpoint than the picker chose (our picker only)"},
+		{"arms-overlap", "two pools of a rule take the same pods, or the same labels"},
+		{"arms-one-picker", "two pools of a rule have one picker"},
+		{"model-dead", "an InferenceModel or rewrite names a pool's old group, and only the new one is there"},
+		{"model-no-pool", "an InferenceModel or rewrite names a pool that is not there"},
+		{"model-twice", "two objects say which targets serve one model of a pool"},
+		{"targets-none", "a rule has no targets: the definition knows the list by its other name"},
+		{"weights-mixed", "some targets have a weight and others none"},
+		{"adapter-missing", "a target is not loaded on a ready pod of its pool"},
+		{"adapter-twice", "two ConfigMaps give one adapter different base models"},
+		{"gate-between", "a limit lies between two bucket edges"},
+		{"gate-outside", "a limit is beyond all bucket edges"},
+		{"gate-unread", "a gate's metrics are not there, and no other check says why"},
+		{"rights", "you lack a right that a rollout of the object needs"},
+		{"owner", "Argo CD, Flux or Helm renders a route that a rollout would move"},
+		{"owner-conflict", "the same, and somebody else wrote the route's rules since"},
+		{"journal-stale", "a rollout is not over and its process is gone, or nobody came back to it for a day"},
+		{"journal-orphan", "a rollout's target is not there any more"},
+		{"journal-unreadable", "a journal is of another version"},
+		{"stamp-orphan", "an object carries the stamp of a rollout that is over, or has no journal"},
+		{"lease-stale", "a lease is held by a process that is gone, and no rollout is unfinished"},
+		{"unread", "a kind could not be read: nothing is said of it"},
+	}
+}
