@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/evidence/scrape"
@@ -37,8 +38,9 @@ type Arms struct {
 	reach   *reacher
 	preset  preset
 	gauges  []gauge
-	sides   []*arm // stable, canary; any number for a Tally
-	note    string
+	queries []gate.Expr // of promql gates
+	sides   []*arm      // stable, canary; any number for a Tally
+	notes   []string
 }
 
 // arm is what is remembered of one side between looks.
@@ -78,6 +80,11 @@ func (a *Arms) Close() { a.reach.close() }
 // reads every page once, which also proves that the metrics can be reached from
 // here, and settles by which way.
 func (a *Arms) Bind(ctx context.Context, exprs []gate.Expr) error {
+	exprs, queries := gate.Split(exprs)
+	if err := a.options.wired(queries); err != nil {
+		return err
+	}
+	a.notes = nil
 	for _, side := range a.sides {
 		if err := side.pods.list(ctx, a.clients, side.pool); err != nil {
 			return err
@@ -110,7 +117,7 @@ func (a *Arms) Bind(ctx context.Context, exprs []gate.Expr) error {
 		side.of = a.preset.of(side.pool)
 		side.ledger.list(ids(a.endpoints(side)))
 	}
-	return nil
+	return a.bindQueries(ctx, queries)
 }
 
 // find chooses the preset: the first place whose pages can be read and are of
@@ -138,7 +145,7 @@ func (a *Arms) find(ctx context.Context) error {
 		}
 		if err == nil {
 			if len(errs) > 0 {
-				a.note = fmt.Sprintf("the %s are read, because %v", at, errors.Join(errs...))
+				a.notes = append(a.notes, fmt.Sprintf("the %s are read, because %v", at, errors.Join(errs...)))
 			}
 			return nil
 		}
@@ -156,10 +163,7 @@ func (a *Arms) Source() string { return a.preset.title }
 
 // Notes are what the metrics cannot show.
 func (a *Arms) Notes() []string {
-	var notes []string
-	if a.note != "" {
-		notes = append(notes, a.note)
-	}
+	notes := slices.Clone(a.notes)
 	for i := range a.gauges {
 		if a.gauges[i].edges == nil && a.preset.unseen != "" {
 			return append(notes, "errors as "+a.preset.title+" count them; not seen: "+a.preset.unseen)
@@ -168,8 +172,8 @@ func (a *Arms) Notes() []string {
 	return notes
 }
 
-// Edges are the bucket edges each gate is read with, in seconds, ascending; nil
-// for errors.
+// Edges are the bucket edges each gate with an error bound is read with, in
+// seconds, ascending; nil for errors.
 func (a *Arms) Edges() [][]float64 {
 	edges := make([][]float64, len(a.gauges))
 	for i, g := range a.gauges {
@@ -202,8 +206,9 @@ func (a *Arms) Look(ctx context.Context) rollout.Sample {
 		all = append(all, a.endpoints(side)...)
 	}
 	pages := a.reach.read(ctx, all)
+	answers := a.answers(ctx)
 	stable, canary := a.stable(), a.canary()
-	sample := rollout.Sample{Stable: a.arm(stable, pages, listed[0]), Canary: a.arm(canary, pages, listed[1])}
+	sample := rollout.Sample{Stable: a.arm(stable, pages, listed[0]), Canary: a.arm(canary, pages, listed[1]), Answers: answers}
 	if stable.pool.Model == "" { // two models of one pool share its endpoints
 		sample.Warnings = incomparable(stable.given, canary.given)
 	}

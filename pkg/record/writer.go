@@ -65,7 +65,7 @@ func (w *Writer) Trace(o rollout.Observation, s rollout.State, a rollout.Action)
 		line.Standing = &standing
 	}
 	if o.Sample != nil {
-		line.Warnings = o.Sample.Warnings
+		line.Answers, line.Warnings = o.Sample.Answers, o.Sample.Warnings
 		line.Window = &Window{Stable: armOf(o.Sample.Stable), Canary: armOf(o.Sample.Canary)}
 	}
 	w.line(line)

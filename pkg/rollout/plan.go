@@ -187,6 +187,9 @@ func (p Plan) checkGates() error {
 	if err != nil {
 		return &FieldError{Field: "gates", Err: err}
 	}
+	if bounded, _ := gate.Split(exprs); len(bounded) == 0 {
+		return wrong("gates", "--gate 'errors < 1%'", "the plan has promql gates only: they have no error bound, and pass no step alone")
+	}
 	for _, e := range exprs {
 		for _, step := range p.Steps {
 			if e.Comparison() && step > most && step < 100 {

@@ -114,6 +114,10 @@ func explanationOf(r rollout.Record) explanation {
 func explainGate(g rollout.GateResult, verdict string) explainedGate {
 	e, err := gate.Parse(g.Gate)
 	out := explainedGate{GateResult: g}
+	if g.Unbounded {
+		out.Said = saidOfQuery(g)
+		return out
+	}
 	if err != nil || g.Requests == 0 {
 		out.Said = []string{"no canary request was counted for it"}
 		return out
@@ -138,6 +142,14 @@ func explainGate(g rollout.GateResult, verdict string) explainedGate {
 		out.Said = append(out.Said, missedBy(g, allowed))
 	}
 	return out
+}
+
+// saidOfQuery is what there is to say of a promql gate.
+func saidOfQuery(g rollout.GateResult) []string {
+	return []string{
+		fmt.Sprintf("the latest answer is %s; %d of %d answers in this step were not below the limit, and %d of the latest %d", g.Value, g.Bad, g.Requests, g.Over, min(g.Requests, gate.StreakOf)),
+		fmt.Sprintf("it has no error bound: it takes the canary back at %d of %d in a row, a healthy one too, and passes no step alone", gate.StreakBad, gate.StreakOf),
+	}
 }
 
 // limitOf says the limit, and which edge stands for it.
