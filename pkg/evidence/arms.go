@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/evidence/scrape"
@@ -40,6 +41,7 @@ type Arms struct {
 	gauges  []gauge
 	queries []gate.Expr // of promql gates
 	sides   []*arm      // stable, canary; any number for a Tally
+	witness *witness    // nil without a second source
 	notes   []string
 }
 
@@ -50,7 +52,9 @@ type arm struct {
 	pods   pods
 	ledger ledger
 	given  traffic
-	pages  []*scrape.Page // those of Bind
+	// servers is the second source, where there is a witness.
+	servers servers
+	pages   []*scrape.Page // those of Bind
 }
 
 // New prepares to look at two arms: two pools, or two target models of one
@@ -117,6 +121,7 @@ func (a *Arms) Bind(ctx context.Context, exprs []gate.Expr) error {
 		side.of = a.preset.of(side.pool)
 		side.ledger.list(ids(a.endpoints(side)))
 	}
+	a.witnesses(ctx, exprs)
 	return a.bindQueries(ctx, queries)
 }
 
@@ -191,6 +196,7 @@ func (a *Arms) Moved() {
 	for _, side := range a.sides {
 		side.ledger.moved()
 		side.given = traffic{}
+		side.servers.moved()
 	}
 }
 
@@ -205,12 +211,22 @@ func (a *Arms) Look(ctx context.Context) rollout.Sample {
 		}
 		all = append(all, a.endpoints(side)...)
 	}
+	var answers []gate.Answer
+	var heard map[string]fetched
+	var wg sync.WaitGroup
+	wg.Go(func() { answers = a.answers(ctx) })
+	wg.Go(func() { heard = a.hearing(ctx) })
 	pages := a.reach.read(ctx, all)
-	answers := a.answers(ctx)
+	wg.Wait()
 	stable, canary := a.stable(), a.canary()
 	sample := rollout.Sample{Stable: a.arm(stable, pages, listed[0]), Canary: a.arm(canary, pages, listed[1]), Answers: answers}
 	if stable.pool.Model == "" { // two models of one pool share its endpoints
 		sample.Warnings = incomparable(stable.given, canary.given)
+	}
+	if a.witness != nil {
+		a.witness.hear(stable, heard, &sample.Stable)
+		a.witness.hear(canary, heard, &sample.Canary)
+		sample.Warnings = append(sample.Warnings, a.witness.warnings(&stable.servers, &canary.servers)...)
 	}
 	sample.Took = time.Since(began)
 	return sample
@@ -249,6 +265,8 @@ func (a *Arms) arm(side *arm, pages map[string]fetched, listErr error) rollout.A
 		return out
 	}
 	side.given.add(sum, out.Running, out.Ready)
+	side.servers.well += sum.finished - min(sum.errors, sum.finished)
+	side.servers.slack = out.Running
 	out.Started, out.Finished, out.Progress = sum.started, sum.finished, sum.progress
 	for i, g := range a.gauges {
 		if sum.buckets[i] == nil {

@@ -108,11 +108,17 @@ func (r *rig) bind(gates ...string) {
 
 func (r *rig) addPicker(name, picks string, p *picker) {
 	r.t.Helper()
-	server := httptest.NewServer(p)
-	r.t.Cleanup(server.Close)
 	pod := readyPod(name, map[string]string{"picks": picks})
-	pod.Spec.Containers = []corev1.Container{{Ports: []corev1.ContainerPort{{Name: "metrics", ContainerPort: portOf(r.t, server)}}}}
+	pod.Spec.Containers = []corev1.Container{{Ports: []corev1.ContainerPort{{Name: "metrics", ContainerPort: serve(r.t, p)}}}}
 	r.create(pod)
+}
+
+// serve serves a page until the test ends, and says at which port.
+func serve(t *testing.T, page http.Handler) int32 {
+	t.Helper()
+	server := httptest.NewServer(page)
+	t.Cleanup(server.Close)
+	return portOf(t, server)
 }
 
 func portOf(t *testing.T, server *httptest.Server) int32 {

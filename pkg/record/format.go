@@ -82,6 +82,9 @@ type Arm struct {
 	Rows [][]uint64 `json:"rows,omitempty"`
 	// Blind says why the arm could not be read; then all counts are 0.
 	Blind string `json:"blind,omitempty"`
+	// Servers is what the arm's model servers told of themselves, when they were
+	// asked beside the pickers.
+	Servers *rollout.Servers `json:"servers,omitempty"`
 }
 
 // Standing is where the target was found.

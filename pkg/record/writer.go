@@ -92,13 +92,13 @@ func decisionOf(s rollout.State, a rollout.Action) *Decision {
 func armOf(a rollout.Arm) Arm {
 	return Arm{
 		Started: a.Started, Finished: a.Finished, Progress: a.Progress, Running: a.Running,
-		Ready: a.Ready, Restarts: a.Restarts, Rows: a.Values, Blind: a.Blind,
+		Ready: a.Ready, Restarts: a.Restarts, Rows: a.Values, Blind: a.Blind, Servers: a.Servers,
 	}
 }
 
 func (a Arm) arm() rollout.Arm {
 	return rollout.Arm{
 		Started: a.Started, Finished: a.Finished, Progress: a.Progress, Running: a.Running,
-		Ready: a.Ready, Restarts: a.Restarts, Values: a.Rows, Blind: a.Blind,
+		Ready: a.Ready, Restarts: a.Restarts, Values: a.Rows, Blind: a.Blind, Servers: a.Servers,
 	}
 }

@@ -87,6 +87,13 @@ func TestHowSoonACanaryGoes(t *testing.T) {
 			}, 3 * scrape, "restarted 1 times",
 		},
 		"hung with requests running: after half a minute": {hung, 34 * time.Second, "made no progress for 30s"},
+		"unread, with servers that run requests and answer none: after half a minute": {
+			func(*world) rollout.Arm {
+				a := unread()
+				a.Servers = &rollout.Servers{Running: 3}
+				return a
+			}, 34 * time.Second, "it answers no request",
+		},
 		"unread and restarted: after ten seconds": {
 			func(*world) rollout.Arm {
 				a := unread()
@@ -117,6 +124,31 @@ func TestHowSoonACanaryGoes(t *testing.T) {
 				t.Errorf("back after %v, want within %v", took, tt.within)
 			}
 		})
+	}
+}
+
+// TestACanaryOutOfSightThatAnswersStays loses the canary's picker for two
+// minutes while its servers go on.
+func TestACanaryOutOfSightThatAnswersStays(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var lost time.Time
+	w.canary = func(w *world) rollout.Arm {
+		if w.share != 25 {
+			return healthy(100)
+		}
+		if lost.IsZero() {
+			lost = w.now
+		}
+		if w.now.Sub(lost) > 2*time.Minute {
+			return healthy(100)
+		}
+		a := unread()
+		a.Servers = &rollout.Servers{Running: 3, Progress: 40}
+		return a
+	}
+	if result, _ := w.live(t.Context(), start(t, w, "a")); result.Outcome != rollout.Done {
+		t.Fatalf("outcome %s: %s", result.Outcome, result.Why)
 	}
 }
 

@@ -111,4 +111,14 @@ type Arm struct {
 	// bad is the judge's to say: a gate's edge may change from step to step.
 	// It is nil when the counters could not be read.
 	Values [][]uint64
+	// Servers is what a second source saw: the arm's model servers themselves,
+	// where the counts above are their pickers'. nil when there is none.
+	Servers *Servers
+}
+
+// Servers is what an arm's model servers tell of themselves: requests running
+// now, and pieces of answers since the previous look.
+type Servers struct {
+	Running  int64  `json:"running"`
+	Progress uint64 `json:"progress"`
 }

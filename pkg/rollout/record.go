@@ -98,6 +98,7 @@ type Record struct {
 	StableRemoved  bool              `json:"stableRemoved,omitempty"` // by finish: there is no way back
 	Source         string            `json:"source,omitempty"`        // whose metrics the gates are read from, for people
 	Gates          json.RawMessage   `json:"gates,omitempty"`         // the harm tests' state, see gate.Board
+	Warnings       []string          `json:"warnings,omitempty"`      // of the present step, as last saved: see StepResult
 	Steps          []StepResult      `json:"steps,omitempty"`
 	Decisions      []Decision        `json:"decisions,omitempty"`
 	Previous       []Summary         `json:"previous,omitempty"`

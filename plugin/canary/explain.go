@@ -56,6 +56,7 @@ type explanation struct {
 	Phase      rollout.Phase      `json:"phase"`
 	Reason     string             `json:"reason,omitempty"`
 	Source     string             `json:"source,omitempty"`
+	Warnings   []string           `json:"warnings,omitempty"` // of the present step
 	Steps      []explainedStep    `json:"steps"`
 	Decisions  []rollout.Decision `json:"decisions"`
 }
@@ -97,7 +98,7 @@ func explain(ctx context.Context, flags *genericclioptions.ConfigFlags, streams 
 func explanationOf(r rollout.Record) explanation {
 	doc := explanation{
 		APIVersion: "kubectl-infer.github.io/v1alpha1", Kind: "CanaryExplanation", Namespace: r.Plan.Namespace, Target: r.Plan.Target,
-		Run: r.Run, Phase: r.Phase, Reason: r.Reason, Source: r.Source, Decisions: r.Decisions,
+		Run: r.Run, Phase: r.Phase, Reason: r.Reason, Source: r.Source, Warnings: r.Warnings, Decisions: r.Decisions,
 	}
 	for _, step := range r.Steps {
 		s := explainedStep{StepResult: step}
@@ -227,6 +228,9 @@ func printExplanation(out io.Writer, r rollout.Record, doc explanation) {
 				fmt.Fprintf(out, "    %s\n", sentence)
 			}
 		}
+	}
+	for _, w := range r.Warnings {
+		fmt.Fprintf(out, "\nwarning, in the present step: %s\n", w)
 	}
 	if !r.Phase.Finished() {
 		fmt.Fprintf(out, "\nthe present step is not decided: kubectl infer canary status %s -n %s\n", doc.Target, doc.Namespace)

@@ -166,6 +166,9 @@ func printStatus(out io.Writer, r rollout.Record, live []standing, now time.Time
 	for _, at := range live {
 		fmt.Fprintf(out, "target   %s: %s\n", at.Target, at)
 	}
+	for _, w := range r.Warnings {
+		fmt.Fprintf(out, "warning  %s\n", w)
+	}
 	fmt.Fprintf(out, "run      %s by %s, last write %s ago\n", r.Run, r.Holder, now.Sub(r.Updated).Round(time.Second))
 	printSteps(out, r.Steps)
 	if n := len(r.Decisions); n > 0 {
