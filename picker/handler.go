@@ -205,6 +205,7 @@ func (x *exchange) start() {
 	if x.series == nil {
 		x.series = x.handler.Metrics.of(models{x.asked, x.request.Model}, x.known)
 		x.series.start()
+		x.series.waits.begin(x)
 	}
 }
 
@@ -324,6 +325,9 @@ func (x *exchange) ResponseBody(slice []byte, end bool) {
 	if !x.spoke && x.ok() {
 		x.series.firstByte(x.handler.Clock.Since(x.began), x.streaming)
 	}
+	if !x.spoke {
+		x.series.waits.end(x)
+	}
 	x.spoke = true
 }
 
@@ -345,6 +349,7 @@ func (x *exchange) Close(o extproc.Outcome) {
 		}
 		x.series.whole(took, x.streaming, &x.tokens)
 	}
+	x.series.waits.end(x)
 	x.series.finish(x.code(o))
 }
 

@@ -163,6 +163,7 @@ func run(ctx context.Context, o *options, log *slog.Logger, source endpoints) er
 	log.Info("choosing by", "weights", o.weights, "shed_below", o.shedBelow, "shed_queue", o.shedQueue, "shed_kv_cache", o.shedKVCache)
 	handler.Metrics.CountUnloaded(registry, o.namespace, o.pool, handler)
 	handler.Metrics.CountReady(registry, o.namespace, o.pool, p)
+	handler.Metrics.CountUnanswered(registry, o.namespace, o.pool, handler.Clock.Now)
 	server, err := extproc.Listen(o.serving, log, func(context.Context) extproc.Processor { return handler.NewProcessor() })
 	if err != nil {
 		return err

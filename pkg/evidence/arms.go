@@ -223,6 +223,7 @@ func (a *Arms) Look(ctx context.Context) rollout.Sample {
 	if stable.pool.Model == "" { // two models of one pool share its endpoints
 		sample.Warnings = incomparable(stable.given, canary.given)
 	}
+	sample.Warnings = slices.Concat(sample.Warnings, overdue("the canary", canary.given), overdue("stable", stable.given))
 	if a.witness != nil {
 		a.witness.hear(stable, heard, &sample.Stable)
 		a.witness.hear(canary, heard, &sample.Canary)
@@ -238,6 +239,7 @@ func (a *Arms) arm(side *arm, pages map[string]fetched, listErr error) rollout.A
 	sum := increments{buckets: make([][]uint64, len(a.gauges))}
 	seen := 0
 	var errs []error
+	late := 0.0
 	for _, e := range a.endpoints(side) {
 		got := pages[e.id()]
 		var values []float64
@@ -250,6 +252,8 @@ func (a *Arms) arm(side *arm, pages map[string]fetched, listErr error) rollout.A
 				n, _ := got.page.Sum(gauge, side.of)
 				out.Running += int64(n)
 			}
+			n, _ := got.page.Sum(a.preset.overdue, side.of)
+			late += n
 			born, _ := got.page.Sum(bornFamily, nil)
 			values, got.err = side.ledger.add(e.id(), born, values)
 		}
@@ -265,6 +269,7 @@ func (a *Arms) arm(side *arm, pages map[string]fetched, listErr error) rollout.A
 		return out
 	}
 	side.given.add(sum, out.Running, out.Ready)
+	side.given.overdue = whole(late)
 	side.servers.well += sum.finished - min(sum.errors, sum.finished)
 	side.servers.slack = out.Running
 	out.Started, out.Finished, out.Progress = sum.started, sum.finished, sum.progress

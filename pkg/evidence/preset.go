@@ -55,6 +55,9 @@ type preset struct {
 	// astray counts answers that came from another endpoint than the one picked;
 	// "" if nothing does.
 	astray string
+	// overdue is a gauge of requests unanswered for longer than the largest edge of
+	// the histograms, which no bucket has yet; "" if there is none.
+	overdue string
 	// unseen says which errors these pages cannot show; "" when they show all
 	// that reach the gateway's clients.
 	unseen string
@@ -102,7 +105,7 @@ func families() []string {
 	list := []string{bornFamily}
 	for _, p := range presets() {
 		list = append(append(append(list, p.marks...), p.families...), p.running...)
-		list = append(list, p.progress, p.prompts, p.answers, p.astray)
+		list = append(list, p.progress, p.prompts, p.answers, p.astray, p.overdue)
 		for _, h := range p.histograms {
 			list = append(list, h.family, h.instead)
 		}
