@@ -17,14 +17,14 @@ touch "$file"
 enough() { [ "${GATE_LIVE_SECONDS:-0}" -gt 0 ] && [ "$SECONDS" -ge "$GATE_LIVE_SECONDS" ]; }
 lines() { grep -cF "\"scenario\": \"$1\"," "$file" || true; }
 
-# All servers are twice as slow as the simulator by itself, so that a busy machine
+# All servers are half as slow again as the simulator by itself, so that a busy machine
 # adds less to what it measures.
 reset() {
   kubectl apply -k "$here/../../manifests/example" >/dev/null
   kubectl infer sandbox break --reset >/dev/null
   rm -f "$work/away"
   kubectl wait --for=condition=Available --timeout=60s deployment --all >/dev/null
-  for arm in v1 v2; do kubectl infer sandbox break "deployment/qwen-$arm" --slow 2 >/dev/null; done
+  for arm in v1 v2; do kubectl infer sandbox break "deployment/qwen-$arm" --slow 1.5 >/dev/null; done
 }
 
 # baking is true once the gates look at the step.
@@ -77,7 +77,7 @@ PY
 
 kubectl apply -k "$here/../../manifests/example" >/dev/null
 kubectl wait --for=condition=Available --timeout=60s deployment --all >/dev/null
-kubectl infer sandbox load --model qwen=1 --rate 20 --streaming 0.9 --duration 0 >/dev/null 2>&1 &
+kubectl infer sandbox load --model qwen=1 --rate 30 --streaming 0.9 --duration 0 >/dev/null 2>&1 &
 children+=("$!")
 # Envoy's statistics are at the third address of the sandbox's network, the API server's.
 network=$(kubectl config view --minify -o jsonpath='{.clusters[0].cluster.server}' | grep -oE '127\.[0-9]+')
@@ -88,12 +88,12 @@ echo 'gates: ["errors < 5%", "e2e p95 < 2x stable"]' >"$work/outage.yaml"
 by_envoy="--metrics envoy --metrics-url $(cat "$work/relay") -f $work/outage.yaml"
 for round in $(seq "$rounds"); do
   scenario "healthy" 0 "" "$round"
-  scenario "twice as slow" 10 "--bake 60s --step-deadline 120s" "$round" "deployment/qwen-v2 --slow 4"
-  scenario "5 % errors" 10 "--bake 120s --step-deadline 180s" "$round" "deployment/qwen-v2 --error-rate 0.05"
+  scenario "twice as slow" 10 "--bake 60s --step-deadline 120s" "$round" "deployment/qwen-v2 --slow 3"
+  scenario "5 % errors" 10 "--bake 180s --step-deadline 240s" "$round" "deployment/qwen-v2 --error-rate 0.05"
   scenario "dead" 10 "" "$round" "deployment/qwen-v2 --dead"
   scenario "hung" 10 "--bake 60s --step-deadline 90s" "$round" "deployment/qwen-v2 --hang"
-  scenario "stable slow" 0 "" "$round" "deployment/qwen-v1 --slow 6"
-  scenario "both slowed" 11 "" "$round" "deployment/qwen-v1 --slow 6" "deployment/qwen-v2 --slow 6"
+  scenario "stable slow" 0 "" "$round" "deployment/qwen-v1 --slow 4.5"
+  scenario "both slowed" 11 "" "$round" "deployment/qwen-v1 --slow 4.5" "deployment/qwen-v2 --slow 4.5"
   scenario "outage" 0 "$by_envoy" "$round" "outage 20"
 done
 exit "$failed"
