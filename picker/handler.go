@@ -207,6 +207,7 @@ func (x *exchange) start() {
 	if x.series == nil {
 		x.series = x.handler.Metrics.of(models{x.asked, x.request.Model}, x.known)
 		x.series.start()
+		x.series.waits.begin(x)
 	}
 }
 
@@ -335,6 +336,9 @@ func (x *exchange) ResponseBody(slice []byte, end bool) {
 	if !x.spoke && x.ok() {
 		x.series.firstByte(x.handler.Clock.Since(x.began), x.streaming)
 	}
+	if !x.spoke {
+		x.series.waits.end(x)
+	}
 	x.spoke = true
 }
 
@@ -359,6 +363,7 @@ func (x *exchange) Close(o extproc.Outcome) {
 	if x.overflow {
 		x.series.overflows.Inc()
 	}
+	x.series.waits.end(x)
 	x.series.finish(x.code(o))
 }
 

@@ -127,6 +127,7 @@ type series struct {
 	prompt, output    prometheus.Observer
 	finished          *prometheus.CounterVec
 	ttft, tpot        prometheus.ObserverVec
+	waits             waits
 }
 
 // of returns the series of a request. known tells which names get labels of their

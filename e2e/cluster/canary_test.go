@@ -45,6 +45,9 @@ func TestARefusedRunSaysWhyAndWritesNothing(t *testing.T) {
 		"a limit no bucket shows": {
 			quick("refused", "50,100", "--gate", "ttft p95 < 1000s"), 16, []string{"no bucket edge shows 1000s", "hint: the nearest limit"},
 		},
+		"a promql gate and no Prometheus": {
+			quick("refused", "50,100", "--gate", `promql "sum(up)" < 5`), 16, []string{"no Prometheus to ask", "hint: name the server: --prometheus"},
+		},
 		"steps that do not rise": {
 			quick("refused", "50,25"), 2, []string{"must rise"},
 		},

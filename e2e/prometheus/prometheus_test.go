@@ -176,7 +176,7 @@ func TestCountsFromAPrometheusAreThoseOfThePods(t *testing.T) {
 			arms := evidence.New(&kube.Clients{Core: core, Namespace: "default"}, pool("stable"), pool("canary"), evidence.Options{Prometheus: address})
 			t.Cleanup(arms.Close)
 			var exprs []gate.Expr
-			for _, text := range []string{"errors < 1%", "ttft p95 < 1s", "e2e p95 < 1s"} {
+			for _, text := range []string{"errors < 1%", "ttft p95 < 1s", "e2e p95 < 1s", `promql "sum(infer_picker_requests_started_total)" < 1000`} {
 				e, err := gate.Parse(text)
 				if err != nil {
 					t.Fatal(err)
@@ -206,6 +206,11 @@ func TestCountsFromAPrometheusAreThoseOfThePods(t *testing.T) {
 			eventually(t, "the requests are counted", look)
 			canary.serve(7, 7, 7)
 			eventually(t, "the next ones too", func() bool { look(); return started == 67 })
+			var last []gate.Answer // both pods' counters, by a query of the user's
+			eventually(t, "the query sees them", func() bool {
+				last = arms.Look(t.Context()).Answers
+				return len(last) == 1 && last[0].Value == 500+300+40+60+7
+			})
 			if errors != 13 || slow != 10 || long != 10 {
 				t.Errorf("errors %d, slow %d, long %d of 67; served were 13, 10, 10", errors, slow, long)
 			}

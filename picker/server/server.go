@@ -164,6 +164,7 @@ func run(ctx context.Context, o *options, log *slog.Logger, source endpoints) er
 	handler.Metrics.CountUnloaded(registry, o.namespace, o.pool, handler)
 	handler.Metrics.CountServed(registry, o.namespace, o.pool, p)
 	handler.Metrics.CountReady(registry, o.namespace, o.pool, p)
+	handler.Metrics.CountUnanswered(registry, o.namespace, o.pool, handler.Clock.Now)
 	server, err := extproc.Listen(o.serving, log, func(context.Context) extproc.Processor { return handler.NewProcessor() })
 	if err != nil {
 		return err

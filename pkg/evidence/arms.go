@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/evidence/scrape"
@@ -37,8 +39,10 @@ type Arms struct {
 	reach   *reacher
 	preset  preset
 	gauges  []gauge
-	sides   []*arm // stable, canary; any number for a Tally
-	note    string
+	queries []gate.Expr // of promql gates
+	sides   []*arm      // stable, canary; any number for a Tally
+	witness *witness    // nil without a second source
+	notes   []string
 }
 
 // arm is what is remembered of one side between looks.
@@ -48,7 +52,9 @@ type arm struct {
 	pods   pods
 	ledger ledger
 	given  traffic
-	pages  []*scrape.Page // those of Bind
+	// servers is the second source, where there is a witness.
+	servers servers
+	pages   []*scrape.Page // those of Bind
 }
 
 // New prepares to look at two arms: two pools, or two target models of one
@@ -78,6 +84,11 @@ func (a *Arms) Close() { a.reach.close() }
 // reads every page once, which also proves that the metrics can be reached from
 // here, and settles by which way.
 func (a *Arms) Bind(ctx context.Context, exprs []gate.Expr) error {
+	exprs, queries := gate.Split(exprs)
+	if err := a.options.wired(queries); err != nil {
+		return err
+	}
+	a.notes = nil
 	for _, side := range a.sides {
 		if err := side.pods.list(ctx, a.clients, side.pool); err != nil {
 			return err
@@ -110,7 +121,8 @@ func (a *Arms) Bind(ctx context.Context, exprs []gate.Expr) error {
 		side.of = a.preset.of(side.pool)
 		side.ledger.list(ids(a.endpoints(side)))
 	}
-	return nil
+	a.witnesses(ctx, exprs)
+	return a.bindQueries(ctx, queries)
 }
 
 // find chooses the preset: the first place whose pages can be read and are of
@@ -138,7 +150,7 @@ func (a *Arms) find(ctx context.Context) error {
 		}
 		if err == nil {
 			if len(errs) > 0 {
-				a.note = fmt.Sprintf("the %s are read, because %v", at, errors.Join(errs...))
+				a.notes = append(a.notes, fmt.Sprintf("the %s are read, because %v", at, errors.Join(errs...)))
 			}
 			return nil
 		}
@@ -156,10 +168,7 @@ func (a *Arms) Source() string { return a.preset.title }
 
 // Notes are what the metrics cannot show.
 func (a *Arms) Notes() []string {
-	var notes []string
-	if a.note != "" {
-		notes = append(notes, a.note)
-	}
+	notes := slices.Clone(a.notes)
 	for i := range a.gauges {
 		if a.gauges[i].edges == nil && a.preset.unseen != "" {
 			return append(notes, "errors as "+a.preset.title+" count them; not seen: "+a.preset.unseen)
@@ -168,8 +177,8 @@ func (a *Arms) Notes() []string {
 	return notes
 }
 
-// Edges are the bucket edges each gate is read with, in seconds, ascending; nil
-// for errors.
+// Edges are the bucket edges each gate with an error bound is read with, in
+// seconds, ascending; nil for errors.
 func (a *Arms) Edges() [][]float64 {
 	edges := make([][]float64, len(a.gauges))
 	for i, g := range a.gauges {
@@ -187,6 +196,7 @@ func (a *Arms) Moved() {
 	for _, side := range a.sides {
 		side.ledger.moved()
 		side.given = traffic{}
+		side.servers.moved()
 	}
 }
 
@@ -201,11 +211,23 @@ func (a *Arms) Look(ctx context.Context) rollout.Sample {
 		}
 		all = append(all, a.endpoints(side)...)
 	}
+	var answers []gate.Answer
+	var heard map[string]fetched
+	var wg sync.WaitGroup
+	wg.Go(func() { answers = a.answers(ctx) })
+	wg.Go(func() { heard = a.hearing(ctx) })
 	pages := a.reach.read(ctx, all)
+	wg.Wait()
 	stable, canary := a.stable(), a.canary()
-	sample := rollout.Sample{Stable: a.arm(stable, pages, listed[0]), Canary: a.arm(canary, pages, listed[1])}
+	sample := rollout.Sample{Stable: a.arm(stable, pages, listed[0]), Canary: a.arm(canary, pages, listed[1]), Answers: answers}
 	if stable.pool.Model == "" { // two models of one pool share its endpoints
 		sample.Warnings = incomparable(stable.given, canary.given)
+	}
+	sample.Warnings = slices.Concat(sample.Warnings, overdue("the canary", canary.given), overdue("stable", stable.given))
+	if a.witness != nil {
+		a.witness.hear(stable, heard, &sample.Stable)
+		a.witness.hear(canary, heard, &sample.Canary)
+		sample.Warnings = append(sample.Warnings, a.witness.warnings(&stable.servers, &canary.servers)...)
 	}
 	sample.Took = time.Since(began)
 	return sample
@@ -217,6 +239,7 @@ func (a *Arms) arm(side *arm, pages map[string]fetched, listErr error) rollout.A
 	sum := increments{buckets: make([][]uint64, len(a.gauges))}
 	seen := 0
 	var errs []error
+	late := 0.0
 	for _, e := range a.endpoints(side) {
 		got := pages[e.id()]
 		var values []float64
@@ -229,6 +252,8 @@ func (a *Arms) arm(side *arm, pages map[string]fetched, listErr error) rollout.A
 				n, _ := got.page.Sum(gauge, side.of)
 				out.Running += int64(n)
 			}
+			n, _ := got.page.Sum(a.preset.overdue, side.of)
+			late += n
 			born, _ := got.page.Sum(bornFamily, nil)
 			values, got.err = side.ledger.add(e.id(), born, values)
 		}
@@ -244,6 +269,9 @@ func (a *Arms) arm(side *arm, pages map[string]fetched, listErr error) rollout.A
 		return out
 	}
 	side.given.add(sum, out.Running, out.Ready)
+	side.given.overdue = whole(late)
+	side.servers.well += sum.finished - min(sum.errors, sum.finished)
+	side.servers.slack = out.Running
 	out.Started, out.Finished, out.Progress, out.Overflows = sum.started, sum.finished, sum.progress, sum.overflows
 	for i, g := range a.gauges {
 		if sum.buckets[i] == nil {

@@ -29,6 +29,7 @@ type picker struct {
 	born                   int
 	started, ok, bad, none int
 	fast, slow             int // streaming answers under 400 ms, and above 1 s
+	overdue                int // unanswered beyond every edge
 }
 
 func (p *picker) set(change func(*picker)) {
@@ -54,6 +55,7 @@ func (p *picker) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	for code, n := range map[string]int{"200": p.ok, "503": p.bad, "none": p.none, "404": 1, "drained": 1} {
 		fmt.Fprintf(&b, "infer_picker_requests_finished_total%s,code=%q} %d\n", l, code, n)
 	}
+	fmt.Fprintf(&b, "# TYPE infer_picker_requests_unanswered gauge\ninfer_picker_requests_unanswered%s} %d\n", l, p.overdue)
 	fmt.Fprintf(&b, "# TYPE infer_picker_ttft_seconds histogram\n")
 	for streaming, share := range map[string]int{"true": 1, "false": 100} {
 		h := fmt.Sprintf("infer_picker_ttft_seconds_bucket%s,streaming=%q", l, streaming)
@@ -108,11 +110,17 @@ func (r *rig) bind(gates ...string) {
 
 func (r *rig) addPicker(name, picks string, p *picker) {
 	r.t.Helper()
-	server := httptest.NewServer(p)
-	r.t.Cleanup(server.Close)
 	pod := readyPod(name, map[string]string{"picks": picks})
-	pod.Spec.Containers = []corev1.Container{{Ports: []corev1.ContainerPort{{Name: "metrics", ContainerPort: portOf(r.t, server)}}}}
+	pod.Spec.Containers = []corev1.Container{{Ports: []corev1.ContainerPort{{Name: "metrics", ContainerPort: serve(r.t, p)}}}}
 	r.create(pod)
+}
+
+// serve serves a page until the test ends, and says at which port.
+func serve(t *testing.T, page http.Handler) int32 {
+	t.Helper()
+	server := httptest.NewServer(page)
+	t.Cleanup(server.Close)
+	return portOf(t, server)
 }
 
 func portOf(t *testing.T, server *httptest.Server) int32 {
@@ -205,6 +213,20 @@ func TestWhatALookCounts(t *testing.T) {
 				t.Errorf("got %+v, want %+v", got, tt.want)
 			}
 		})
+	}
+}
+
+func TestRequestsThatNoBucketShowsAreToldOf(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.bind("ttft p95 < 800ms")
+	r.canary.set(func(p *picker) { p.overdue = 3 })
+	if got := r.arms.Look(t.Context()).Warnings; len(got) != 1 || !strings.HasPrefix(got[0], "unanswered: 3 requests of the canary") {
+		t.Errorf("three requests wait for ever: %q", got)
+	}
+	r.canary.set(func(p *picker) { p.overdue = 0 })
+	if got := r.arms.Look(t.Context()).Warnings; len(got) > 0 {
+		t.Errorf("none waits any more: %q", got)
 	}
 }
 

@@ -19,6 +19,15 @@ type traffic struct {
 	answerTokens, answers uint64
 	running, ready        uint64 // summed over looks
 	looks                 int
+	overdue               uint64 // at the last look
+}
+
+// overdue says which arm has requests that no bucket will show for long.
+func overdue(name string, of traffic) []string {
+	if of.overdue == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("unanswered: %d requests of %s have waited for longer than any bucket of its latencies shows; no latency gate has counted them yet", of.overdue, name)}
 }
 
 func (t *traffic) add(w increments, running int64, ready int) {

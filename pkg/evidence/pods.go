@@ -123,20 +123,27 @@ func (a *Arms) endpoints(side *arm) []endpoint {
 			all = append(all, endpoint{url: url})
 		}
 	case atServers:
-		for i := range side.pods.servers {
-			pod := &side.pods.servers[i]
-			if pod.Status.PodIP == "" || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
-				continue
-			}
-			for _, port := range serverPorts(pod, side.pool.Ports) {
-				all = append(all, endpoint{pod: pod, port: port})
-			}
-		}
+		all = serverEndpoints(side)
 	default:
 		for i := range side.pods.pickers {
 			if pod := &side.pods.pickers[i]; ready(pod) {
 				all = append(all, endpoint{pod: pod, port: metricsPort(pod, defaultMetricsPort)})
 			}
+		}
+	}
+	return all
+}
+
+// serverEndpoints are an arm's model servers.
+func serverEndpoints(side *arm) []endpoint {
+	var all []endpoint
+	for i := range side.pods.servers {
+		pod := &side.pods.servers[i]
+		if pod.Status.PodIP == "" || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
+			continue
+		}
+		for _, port := range serverPorts(pod, side.pool.Ports) {
+			all = append(all, endpoint{pod: pod, port: port})
 		}
 	}
 	return all

@@ -68,6 +68,9 @@ type preset struct {
 	serving string
 	// heeds are the kinds of object that the program takes target models from.
 	heeds []schema.GroupResource
+	// overdue is a gauge of requests unanswered for longer than the largest edge of
+	// the histograms, which no bucket has yet; "" if there is none.
+	overdue string
 	// unseen says which errors these pages cannot show; "" when they show all
 	// that reach the gateway's clients.
 	unseen string
@@ -115,7 +118,7 @@ func families() []string {
 	list := append([]string{bornFamily}, loadFamilies()...)
 	for _, p := range presets() {
 		list = append(append(append(list, p.marks...), p.families...), p.running...)
-		list = append(list, p.progress, p.prompts, p.answers, p.astray, p.overflows, p.rules, p.serving)
+		list = append(list, p.progress, p.prompts, p.answers, p.astray, p.overflows, p.rules, p.serving, p.overdue)
 		for _, h := range p.histograms {
 			list = append(list, h.family, h.instead)
 		}

@@ -105,3 +105,46 @@ func TestAReferencePickersPageIsReadByItsNames(t *testing.T) {
 		t.Error("a histogram that is not on the page has edges")
 	}
 }
+
+// TestTheInferenceExtensionsPageHasTheNamesItsProgramWrites holds the preset
+// against the names and labels of cmd/epp v1.5.0 after three requests (see
+// docs/evidence.md): running requests have no target model, and the latencies of
+// tokens are not there without the latency predictor.
+func TestTheInferenceExtensionsPageHasTheNamesItsProgramWrites(t *testing.T) {
+	t.Parallel()
+	both := `model_name="m",target_model_name="m"`
+	page := parsed(t, "# TYPE inference_objective_request_total counter\n"+
+		"inference_objective_request_total{"+both+`,priority="0"} 3`+"\n"+
+		"# TYPE inference_objective_running_requests gauge\n"+`inference_objective_running_requests{model_name="m"} 2`+"\n"+
+		"# TYPE inference_objective_input_tokens histogram\n"+
+		"inference_objective_input_tokens_sum{"+both+"} 21\ninference_objective_input_tokens_count{"+both+"} 3\n"+
+		"# TYPE inference_objective_output_tokens histogram\n"+
+		"inference_objective_output_tokens_sum{"+both+"} 9\ninference_objective_output_tokens_count{"+both+"} 3\n"+
+		"# TYPE inference_objective_request_duration_seconds histogram\n"+
+		"inference_objective_request_duration_seconds_bucket{"+both+`,le="0.1"} 2`+"\n"+
+		"inference_objective_request_duration_seconds_bucket{"+both+`,le="+Inf"} 3`+"\n"+
+		"inference_objective_request_duration_seconds_sum{"+both+"} 1\ninference_objective_request_duration_seconds_count{"+both+"} 3\n")
+	p, err := detect([]*scrape.Page{page}, presets())
+	if err != nil || p.key != "gie-v1" {
+		t.Fatal(p.key, err)
+	}
+	e2e, err := p.gauge([]*scrape.Page{page}, gate.E2E)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := split(read(t, p, page, gauge{}, e2e), []gauge{{}, e2e})
+	if w.started != 3 || w.errors != 0 || w.promptTokens != 21 || w.answerTokens != 9 || w.answers != 3 || w.progress != 3 {
+		t.Errorf("window %+v", w)
+	}
+	if !slices.Equal(w.buckets[1], []uint64{2, 1}) {
+		t.Errorf("duration buckets %d", w.buckets[1])
+	}
+	if running, _ := page.Sum(p.running[0], nil); running != 2 {
+		t.Errorf("%v running", running)
+	}
+	for _, metric := range []gate.Metric{gate.TTFT, gate.TPOT} {
+		if _, err := p.gauge([]*scrape.Page{page}, metric); err == nil {
+			t.Errorf("a gate on %s is fed by a page that does not have it", metric)
+		}
+	}
+}

@@ -65,7 +65,7 @@ func ours() preset {
 		marks:    []string{"infer_picker_requests_started_total", "infer_picker_ready_endpoints", "infer_picker_requests_running"},
 		model:    "target_model",
 		progress: "infer_picker_response_messages_total", running: []string{"infer_picker_requests_running"},
-		families: []string{finished}, astray: "infer_picker_served_mismatch_total",
+		families: []string{finished}, astray: "infer_picker_served_mismatch_total", overdue: "infer_picker_requests_unanswered",
 		overflows: "infer_picker_breaker_overflows_total", rules: "infer_picker_target_unloaded", serving: "infer_picker_model_endpoints",
 		count: func(page *scrape.Page, of match) (started, all, bad float64) {
 			started, _ = page.Sum("infer_picker_requests_started_total", of)

@@ -15,6 +15,7 @@ const (
 	TTFT   Metric = "ttft"   // time to first token
 	TPOT   Metric = "tpot"   // time per output token
 	E2E    Metric = "e2e"    // request duration
+	PromQL Metric = "promql" // the value of a query, without an error bound: see Streak
 )
 
 // Expr is one gate as the user wrote it. The zero value is no gate; Parse makes
@@ -25,6 +26,24 @@ type Expr struct {
 	Limit    float64 // seconds, or a fraction for errors; 0 when relative to stable
 	Ratio    float64 // 1.5 for "1.5x stable"; 0 for an absolute limit
 	Floor    float64 // "or < 0.5%": at or below it the canary is well whatever stable does; 0 for none
+	Query    string  // what a promql gate asks; its Limit has the unit of the answer
+}
+
+// Bounded reports whether the gate has an error bound. One without rolls back
+// by the rule of Streak, and passes no step alone.
+func (e Expr) Bounded() bool { return e.Metric != PromQL }
+
+// Split parts gates into those with an error bound, which are counted, and
+// those without, which are asked; each in the order given.
+func Split(exprs []Expr) (bounded, queries []Expr) {
+	for _, e := range exprs {
+		if e.Bounded() {
+			bounded = append(bounded, e)
+		} else {
+			queries = append(queries, e)
+		}
+	}
+	return bounded, queries
 }
 
 // Comparison reports whether the gate measures the canary against stable, so
@@ -33,10 +52,14 @@ func (e Expr) Comparison() bool { return e.Ratio > 0 }
 
 // P0 is the largest fraction of bad requests an absolute gate allows: 1 − Q for
 // a latency quantile Q, the limit itself for errors. It is 0 for a comparison
-// of errors, whose limit is stable's own rate.
+// of errors, whose limit is stable's own rate, and for promql, which counts no
+// requests.
 func (e Expr) P0() float64 {
-	if e.Metric == Errors {
+	switch e.Metric {
+	case Errors:
 		return e.Limit
+	case PromQL:
+		return 0
 	}
 	return round(1 - e.Quantile)
 }
@@ -47,6 +70,9 @@ func (e Expr) String() string {
 		return ""
 	}
 	text := string(e.Metric)
+	if e.Metric == PromQL {
+		text += " " + strconv.Quote(e.Query)
+	}
 	if e.Quantile > 0 {
 		text += " p" + decimal(e.Quantile*100)
 	}
@@ -62,9 +88,11 @@ func (e Expr) String() string {
 }
 
 // Amount prints v in the gate's own unit: a percentage for errors, a duration
-// in ms or s for latencies.
+// in ms or s for latencies, a plain number for promql.
 func (e Expr) Amount(v float64) string {
 	switch {
+	case e.Metric == PromQL:
+		return decimal(v)
 	case e.Metric == Errors:
 		return decimal(v*100) + "%"
 	case v < 1:

@@ -11,8 +11,9 @@ type Life struct {
 	Ready    int // endpoints ready now
 	Restarts int // container restarts since the step began
 	Running  int // requests running at the last scrape
-	// Unanswered says that a second source, such as the gateway, saw requests
-	// sent to the arm since it was last scraped, and none of them answered.
+	// Unanswered says that a second source, such as the model servers themselves,
+	// saw requests running on the arm and none of them answered, for as long as a
+	// hang takes (see HealthLimits.Hang).
 	Unanswered bool
 
 	Scraped  time.Time // last scrape that worked, or when watching began
@@ -77,6 +78,12 @@ type HealthLimits struct {
 	MaxRestarts    int // canary container restarts tolerated in a step
 }
 
+// Hang is how long requests may run without any progress; ttft is stable's p99,
+// 0 for not known.
+func (l HealthLimits) Hang(ttft time.Duration) time.Duration {
+	return max(StallFloor, scrapes*l.ScrapeInterval, ttftMargin*ttft)
+}
+
 // HealthObservation is both arms at one moment.
 type HealthObservation struct {
 	Now            time.Time
@@ -118,9 +125,8 @@ func CheckHealth(limits HealthLimits, o HealthObservation) (Verdict, string) {
 }
 
 func checkStall(limits HealthLimits, o HealthObservation) (Verdict, string) {
-	limit := max(StallFloor, scrapes*limits.ScrapeInterval, ttftMargin*o.StableTTFT)
 	stall := o.Canary.Stalled()
-	if stall < limit {
+	if stall < limits.Hang(o.StableTTFT) {
 		return Pass, ""
 	}
 	moved := o.Stable.Progress.After(o.Canary.Scraped.Add(-stall))

@@ -29,11 +29,12 @@ func (e *SyntaxError) Error() string {
 }
 
 const (
-	maxText  = 200  // characters in a gate
+	maxText  = 1000 // characters in a gate, as printed
 	maxRatio = 1000 // times stable
 
 	hintForm     = "a gate reads like: errors < 1%, ttft p95 < 800ms, tpot p95 < 1.5x stable, errors < 1.2x stable or < 0.5%"
-	hintMetric   = "the metrics are errors, ttft, tpot and e2e"
+	hintMetric   = "the metrics are errors, ttft, tpot and e2e; promql for a query"
+	hintQuery    = `quote the query, with \" for a quote inside: promql "sum(rate(errors_total{pod=~\"qwen-v2.*\"}[1m]))" < 5`
 	hintQuantile = "name a quantile from p50 to p99.99, for example: %s p95 < …"
 	hintLatency  = "write a duration in ms or s (800ms, 1.5s), or a multiple of stable (1.5x stable)"
 	hintErrors   = "write a percentage (1%), or a multiple of stable (1.2x stable or < 0.5%)"
@@ -43,10 +44,12 @@ const (
 // offending column, and carries a hint naming what is accepted.
 //
 //	gate     = metric [ quantile ] "<" ( amount | ratio "stable" [ "or" "<" amount ] )
+//	         | "promql" query "<" number
 //	metric   = "errors" | "ttft" | "tpot" | "e2e"
 //	quantile = "p" number          // latencies only, p50 to p99.99
 //	amount   = number ( "ms" | "s" )  for latencies,  number "%"  for errors
 //	ratio    = number "x"          // 1x to 1000x
+//	query    = a string as Go writes them, in "…" or `…`
 func Parse(text string) (Expr, error) {
 	p := &parser{text: text}
 	if utf8.RuneCountInString(text) > maxText {
@@ -56,17 +59,24 @@ func Parse(text string) (Expr, error) {
 	if err := p.metric(&e); err != nil {
 		return Expr{}, err
 	}
-	if err := p.quantile(&e); err != nil {
+	subject, bound := p.quantile, p.bound
+	if e.Metric == PromQL {
+		subject, bound = p.query, p.number
+	}
+	if err := subject(&e); err != nil {
 		return Expr{}, err
 	}
 	if err := p.symbol("<"); err != nil {
 		return Expr{}, err
 	}
-	if err := p.bound(&e); err != nil {
+	if err := bound(&e); err != nil {
 		return Expr{}, err
 	}
 	if t := p.next(); t.text != "" {
 		return Expr{}, p.fail(t.at, hintForm, "unexpected %q after the gate", t.text)
+	}
+	if utf8.RuneCountInString(e.String()) > maxText {
+		return Expr{}, p.fail(0, hintForm, "longer than %d characters when printed", maxText)
 	}
 	return e, nil
 }
@@ -84,7 +94,7 @@ type token struct {
 }
 
 func (p *parser) next() token {
-	for p.pos < len(p.text) && strings.IndexByte(" \t\r\n", p.text[p.pos]) >= 0 {
+	for p.pos < len(p.text) && isSpace(p.text[p.pos]) {
 		p.pos++
 	}
 	start := p.pos
@@ -98,6 +108,8 @@ func (p *parser) next() token {
 	return token{p.text[start:p.pos], start}
 }
 
+func isSpace(c byte) bool { return strings.IndexByte(" \t\r\n", c) >= 0 }
+
 func isWord(c byte) bool {
 	return c == '.' || c == '%' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 }
@@ -110,13 +122,11 @@ func (p *parser) fail(at int, help, format string, args ...any) error {
 func (p *parser) metric(e *Expr) error {
 	t := p.next()
 	switch m := Metric(t.text); m {
-	case Errors, TTFT, TPOT, E2E:
+	case Errors, TTFT, TPOT, E2E, PromQL:
 		e.Metric = m
 		return nil
 	case "":
 		return p.fail(t.at, hintForm, "no metric")
-	case "promql":
-		return p.fail(t.at, hintMetric, "promql gates are not supported yet")
 	default:
 		return p.fail(t.at, hintMetric, "unknown metric %q", t.text)
 	}
@@ -142,6 +152,37 @@ func (p *parser) quantile(e *Expr) error {
 		return p.fail(t.at, help, "%q is not a quantile that a gate can use", t.text)
 	}
 	e.Quantile = q
+	return nil
+}
+
+// query reads the quoted query of a promql gate.
+func (p *parser) query(e *Expr) error {
+	for p.pos < len(p.text) && isSpace(p.text[p.pos]) {
+		p.pos++
+	}
+	quoted, err := strconv.QuotedPrefix(p.text[p.pos:])
+	if err != nil || quoted[0] == '\'' {
+		return p.fail(p.pos, hintQuery, "a query in quotes expected")
+	}
+	if e.Query, err = strconv.Unquote(quoted); err != nil || strings.TrimSpace(e.Query) == "" {
+		return p.fail(p.pos, hintQuery, "the query is empty")
+	}
+	p.pos += len(quoted)
+	return nil
+}
+
+// number reads the limit of a promql gate, which has no unit.
+func (p *parser) number(e *Expr) error {
+	const help = "write a plain number, in the unit of the query's answer"
+	t := p.next()
+	if t.text == "" {
+		return p.fail(t.at, help, "a limit expected, the text ends")
+	}
+	v, ok := parseNumber(t.text, 0)
+	if !ok {
+		return p.fail(t.at, help, "%q is not a number of at most %d digits", t.text, maxDigits)
+	}
+	e.Limit = v
 	return nil
 }
 

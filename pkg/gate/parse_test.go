@@ -29,6 +29,10 @@ func TestParse(t *testing.T) {
 		"spaces are free":                          {"  errors<1%  ", "errors < 1%", gate.Expr{Metric: gate.Errors, Limit: 0.01}},
 		"milliseconds above one second print s":    {"e2e p99.9 < 1500ms", "e2e p99.9 < 1.5s", gate.Expr{Metric: gate.E2E, Quantile: 0.999, Limit: 1.5}},
 		"seconds below one print ms":               {"ttft p95 < 0.8s", "ttft p95 < 800ms", gate.Expr{Metric: gate.TTFT, Quantile: 0.95, Limit: 0.8}},
+		"a query in quotes":                        {`promql "sum(up)" < 5`, `promql "sum(up)" < 5`, gate.Expr{Metric: gate.PromQL, Query: "sum(up)", Limit: 5}},
+		"quotes inside a query are escaped":        {`promql "up{pod=\"a\"}"<0.5`, `promql "up{pod=\"a\"}" < 0.5`, gate.Expr{Metric: gate.PromQL, Query: `up{pod="a"}`, Limit: 0.5}},
+		"a query in backquotes prints in quotes":   {"promql `up{pod=\"a\"}` < 0", `promql "up{pod=\"a\"}" < 0`, gate.Expr{Metric: gate.PromQL, Query: `up{pod="a"}`}},
+		"a query may hold what ends other gates":   {`promql "a < 3 or b" < 5`, `promql "a < 3 or b" < 5`, gate.Expr{Metric: gate.PromQL, Query: "a < 3 or b", Limit: 5}},
 		"nine digits survive a change of the unit": {"tpot p95 < 12.3456789ms", "tpot p95 < 12.3456789ms", gate.Expr{Metric: gate.TPOT, Quantile: 0.95, Limit: 0.0123456789}},
 	}
 	for name, tt := range tests {
@@ -71,7 +75,17 @@ func TestParseErrorsPointAtTheColumn(t *testing.T) {
 	tests := map[string]struct{ marked, reason, hint string }{
 		"an empty text":                       {"\n^", "no metric", "ttft p95 < 800ms"},
 		"an unknown metric":                   {"tfft p95 < 1s\n^", `unknown metric "tfft"`, "errors, ttft, tpot and e2e"},
-		"promql is announced":                 {"promql \"up\" < 5\n^", "promql gates are not supported yet", "errors, ttft"},
+		"a query without quotes":              {"promql up < 5\n       ^", "a query in quotes expected", "quote the query"},
+		"a query in single quotes":            {"promql 'u' < 5\n       ^", "a query in quotes expected", "quote the query"},
+		"a query that does not end":           {"promql \"up < 5\n       ^", "a query in quotes expected", "quote the query"},
+		"a query that is missing":             {"promql\n      ^", "a query in quotes expected", "quote the query"},
+		"a query of nothing":                  {"promql \" \" < 5\n       ^", "the query is empty", "quote the query"},
+		"a query without relation":            {"promql \"up\" 5\n            ^", `"<" expected, not "5"`, "reads like"},
+		"a query without a limit":             {"promql \"up\" <\n             ^", "a limit expected, the text ends", "plain number"},
+		"a query's limit with a unit":         {"promql \"up\" < 5ms\n              ^", `"5ms" is not a number`, "plain number"},
+		"a query's limit beside stable":       {"promql \"up\" < 2x stable\n              ^", `"2x" is not a number`, "plain number"},
+		"text after a query's limit":          {"promql \"up\" < 5 or\n                ^", `unexpected "or"`, "reads like"},
+		"a query that is too long printed":    {"promql `" + strings.Repeat("\"", 600) + "` < 5\n^", "longer than 1000 characters when printed", "reads like"},
 		"a latency without a quantile":        {"ttft < 800ms\n     ^", "ttft needs a quantile", "ttft p95"},
 		"a latency that ends early":           {"ttft\n    ^", "ttft needs a quantile", "ttft p95"},
 		"a quantile of errors":                {"errors p95 < 1%\n       ^", "errors has no quantile", "1%"},
@@ -98,7 +112,7 @@ func TestParseErrorsPointAtTheColumn(t *testing.T) {
 		"text after the gate":                 {"errors < 1% please\n            ^", `unexpected "please"`, "reads like"},
 		"columns count characters, not bytes": {"errors < 1% ééé\n            ^", `unexpected "é"`, "reads like"},
 		"control characters cannot move it":   {"errors\t< 1% x\n            ^", `unexpected "x"`, "reads like"},
-		"a very long text":                    {strings.Repeat("x", 201) + "\n^", "longer than 200", "reads like"},
+		"a very long text":                    {strings.Repeat("x", 1001) + "\n^", "longer than 1000", "reads like"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -126,7 +140,7 @@ func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		"ttft p95 < 800ms", "errors < 1%", "tpot p95 < 1.5x stable", "errors < 1.2x stable or < 0.5%",
 		"e2e p99 < 30s", "e2e p99.99 < 123456789s", "tpot p50<0.00000001ms", "errors < 0.0000001%",
-		"errors < 99.999999%", `promql "…" < 5`, "errors < 1% é", "\xff p95", "ttft p95 < .5s", "ttft p95 < 5.s",
+		"errors < 99.999999%", `promql "…" < 5`, "promql `up{a=\"b\"}` < 0.5", `promql "\x00\xff" < 1`, `promql "a\"`, `promql '' < 1`, "errors < 1% é", "\xff p95", "ttft p95 < .5s", "ttft p95 < 5.s",
 	} {
 		f.Add(seed)
 	}
@@ -139,7 +153,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		assertIdentity(t, e)
-		if p0 := e.P0(); !e.Comparison() && !(p0 > 0 && p0 < 1) {
+		if p0 := e.P0(); e.Bounded() && !e.Comparison() && !(p0 > 0 && p0 < 1) {
 			t.Errorf("Parse(%q) allows a fraction of %g", text, p0)
 		}
 	})

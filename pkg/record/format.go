@@ -9,6 +9,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/kubectl-infer/kubectl-infer/pkg/gate"
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
 )
@@ -25,8 +26,8 @@ type Header struct {
 	Version int          `json:"canaryRecord"`
 	Started time.Time    `json:"started"`
 	Plan    rollout.Plan `json:"plan"`
-	// Edges are by gate the upper bucket edges in seconds, ascending; null for
-	// errors.
+	// Edges are by gate with an error bound the upper bucket edges in seconds,
+	// ascending; null for errors.
 	Edges [][]float64 `json:"edges"`
 	// Source says where the counts come from, for people.
 	Source string `json:"source,omitempty"`
@@ -41,8 +42,10 @@ type Line struct {
 	At time.Time `json:"at"`
 	// Act is what was done before looking: "watch" for a scrape window, which is
 	// understood when there is a Window.
-	Act         string            `json:"act,omitempty"`
-	Window      *Window           `json:"window,omitempty"`
+	Act    string  `json:"act,omitempty"`
+	Window *Window `json:"window,omitempty"`
+	// Answers are what the queries of promql gates said, in the gates' order.
+	Answers     []gate.Answer     `json:"answers,omitempty"`
 	Warnings    []string          `json:"warnings,omitempty"`
 	Standing    *Standing         `json:"standing,omitempty"`
 	Requests    []rollout.Request `json:"requests,omitempty"`
@@ -74,11 +77,14 @@ type Arm struct {
 	Running  int64  `json:"running"`
 	Ready    int    `json:"ready"`
 	Restarts int    `json:"restarts"`
-	// Rows has by gate the requests in each bucket and above them all, or
+	// Rows has by gate with an error bound the requests in each bucket and above them all, or
 	// [good, bad] for errors.
 	Rows [][]uint64 `json:"rows,omitempty"`
 	// Blind says why the arm could not be read; then all counts are 0.
 	Blind string `json:"blind,omitempty"`
+	// Servers is what the arm's model servers told of themselves, when they were
+	// asked beside the pickers.
+	Servers *rollout.Servers `json:"servers,omitempty"`
 }
 
 // Standing is where the target was found.
@@ -144,6 +150,16 @@ func (t *Trouble) err() error {
 type Run struct {
 	Header
 	Lines []Line
+}
+
+// split parts the gates of a plan that was validated.
+func (h Header) split() (bounded, queries []gate.Expr, err error) {
+	all, err := h.Plan.Expressions()
+	if err != nil {
+		return nil, nil, err
+	}
+	bounded, queries = gate.Split(all)
+	return bounded, queries, nil
 }
 
 const formatHint = "see docs/record.md for what a line holds"
@@ -222,10 +238,11 @@ func readHeader(text []byte) (Header, error) {
 	if j := h.Journal; j != nil && (j.Step < -1 || j.Step >= len(h.Plan.Steps)) {
 		return Header{}, fmt.Errorf("journal: the plan has no step %d", j.Step)
 	}
-	if len(h.Edges) != len(h.Plan.Gates) {
-		return Header{}, fmt.Errorf("edges for %d gates, and the plan has %d", len(h.Edges), len(h.Plan.Gates))
+	bounded, _, err := h.split()
+	if err == nil && len(h.Edges) != len(bounded) {
+		err = fmt.Errorf("edges for %d gates, and the plan has %d", len(h.Edges), len(bounded))
 	}
-	return h, nil
+	return h, err
 }
 
 func readLine(text []byte, h Header) (Line, error) {
@@ -242,27 +259,34 @@ func readLine(text []byte, h Header) (Line, error) {
 	if line.Window == nil {
 		return line, nil
 	}
+	bounded, queries, err := h.split()
+	if err != nil {
+		return Line{}, err
+	}
+	if len(line.Answers) != len(queries) {
+		return Line{}, fmt.Errorf("%d answers for %d promql gates", len(line.Answers), len(queries))
+	}
 	for name, arm := range map[string]Arm{"stable": line.Window.Stable, "canary": line.Window.Canary} {
-		if err := arm.check(h); err != nil {
+		if err := arm.check(h.Edges, bounded); err != nil {
 			return Line{}, fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	return line, nil
 }
 
-func (a Arm) check(h Header) error {
+func (a Arm) check(edges [][]float64, gates []gate.Expr) error {
 	if a.Blind != "" {
 		if len(a.Rows) > 0 || a.Started+a.Finished+a.Progress > 0 {
 			return errors.New("blind, and counts all the same")
 		}
 		return nil
 	}
-	if len(a.Rows) != len(h.Edges) {
-		return fmt.Errorf("%d rows for %d gates", len(a.Rows), len(h.Edges))
+	if len(a.Rows) != len(edges) {
+		return fmt.Errorf("%d rows for %d gates", len(a.Rows), len(edges))
 	}
 	for i, row := range a.Rows {
-		if want := max(len(h.Edges[i])+1, 2); len(row) != want {
-			return fmt.Errorf("the row of gate %q has %d numbers, its edges ask for %d", h.Plan.Gates[i], len(row), want)
+		if want := max(len(edges[i])+1, 2); len(row) != want {
+			return fmt.Errorf("the row of gate %q has %d numbers, its edges ask for %d", gates[i], len(row), want)
 		}
 	}
 	return nil

@@ -28,6 +28,7 @@ func TestAMalformedFileIsRefusedByLine(t *testing.T) {
 		"a field that means nothing":         {head + strings.Replace(window, `"at"`, `"when":1,"at"`, 1), `line 2: json: unknown field "when"`},
 		"a line without a time":              {head + `{"act":"save"}`, "line 2: no time"},
 		"a line that says nothing":           {head + `{"at":"2026-01-01T00:00:02Z"}`, "line 2: neither a window, an act nor a decision"},
+		"answers nobody asked for":           {head + strings.Replace(window, `"window"`, `"answers":[{"value":1}],"window"`, 1), "line 2: 1 answers for 0 promql gates"},
 		"too few rows":                       {head + strings.Replace(window, `"rows":[[3,0]]`, `"rows":[]`, 1), "line 2: stable: 0 rows for 1 gates"},
 		"a row that does not fit":            {head + strings.Replace(window, `[[3,0]]`, `[[3,0,0]]`, 1), `line 2: stable: the row of gate "errors < 1%" has 3 numbers`},
 		"a count that is no integer":         {head + strings.Replace(window, `[[3,0]]`, `[[3,0.5]]`, 1), "line 2: json: cannot unmarshal number 0.5"},

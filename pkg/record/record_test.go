@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kubectl-infer/kubectl-infer/pkg/gate"
 	"github.com/kubectl-infer/kubectl-infer/pkg/record"
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
 )
@@ -24,6 +25,7 @@ type world struct {
 	trips  bool          // calls fail now and then
 	bad    [2]float64    // fraction of bad requests of stable and canary
 	canary func() string // why the canary cannot be read
+	queue  float64       // how much the query's answer strays; 0 for below its limit
 	ends   int           // looks until the process is interrupted; 0 for never
 	stop   context.CancelFunc
 	kept   rollout.Record
@@ -75,6 +77,10 @@ func (w *world) Look(context.Context) rollout.Sample {
 		}
 	}
 	sample := rollout.Sample{Stable: w.arm(w.bad[0], 100-max(int(w.goal), 0)), Canary: w.arm(w.bad[1], max(int(w.goal), 0))}
+	sample.Answers = []gate.Answer{{Value: (1 + w.queue) * float64(w.now.Unix()%7) / 1.7}}
+	if w.now.Unix()%11 == 0 {
+		sample.Answers[0] = gate.Answer{Missing: "prometheus: no value"}
+	}
 	if w.canary != nil {
 		if why := w.canary(); why != "" {
 			sample.Canary = rollout.Arm{Blind: why, Ready: 2}
@@ -105,7 +111,7 @@ func (w *world) Trouble(rollout.Record, error)        {}
 func plan() rollout.Plan {
 	return rollout.Plan{
 		Target: "httproute/chat", Namespace: "default", Stable: "v1", Canary: "v2",
-		Steps: []int{25, 100}, Gates: []string{"errors < 5%", "ttft p50 < 4s"},
+		Steps: []int{25, 100}, Gates: []string{"errors < 5%", `promql "queue" < 5`, "ttft p50 < 4s"},
 		Bake: 20 * time.Second, Settle: 4 * time.Second, ScrapeInterval: 2 * time.Second,
 		StepDeadline: 5 * time.Minute, MinRequests: 100, Alpha: 0.01,
 	}.Complete()
@@ -152,7 +158,7 @@ func replay(t *testing.T, file string, gates ...string) record.Replayed {
 	return got
 }
 
-// TestAReplayMakesTheSameDecisions holds 120 recorded runs against their
+// TestAReplayMakesTheSameDecisions holds 140 recorded runs against their
 // replays, bit by bit: Replay compares every decision with its line.
 func TestAReplayMakesTheSameDecisions(t *testing.T) {
 	t.Parallel()
@@ -162,6 +168,7 @@ func TestAReplayMakesTheSameDecisions(t *testing.T) {
 		"an API server that trips":       func(w *world) { w.trips = true },
 		"a canary that is often unseen":  func(w *world) { w.canary = func() string { return []string{"", "", "away"}[w.r.IntN(3)] } },
 		"a process that is interrupted":  func(w *world) { w.ends = 1 + w.r.IntN(20) },
+		"a query that strays":            func(w *world) { w.queue = w.r.Float64() },
 		"failing, under tripping writes": func(w *world) { w.trips, w.bad[1] = true, 0.2 },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -235,12 +242,18 @@ func TestOtherGatesOnTheSameWindows(t *testing.T) {
 	if got := replay(t, file, "errors < 0.1%"); got.Ended != rollout.FailedGate {
 		t.Errorf("a stricter gate: %q %s", got.Ended, got.Open)
 	}
+	if got := replay(t, file, "errors < 40%", `promql "queue" < 1`); got.Ended != rollout.FailedGate {
+		t.Errorf("another limit on the recorded answers: %q %s", got.Ended, got.Open)
+	}
 	if got := replay(t, file, "ttft p95 < 1s"); got.Ended != rollout.FailedGate {
 		t.Errorf("another limit on the recorded buckets: %q %s", got.Ended, got.Open)
 	}
 	r, err := record.Read(strings.NewReader(file))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if _, err := record.Replay(r, []string{"errors < 40%", `promql "other" < 1`}); err == nil || !strings.Contains(err.Error(), "nothing of this query was recorded") {
+		t.Errorf("a query that was not recorded: %v", err)
 	}
 	if _, err := record.Replay(r, []string{"tpot p95 < 1s"}); err == nil || !strings.Contains(err.Error(), "nothing of tpot was recorded") {
 		t.Errorf("a metric that was not recorded: %v", err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/gate"
@@ -74,34 +75,42 @@ func (r Run) journal() rollout.Record {
 }
 
 // with exchanges the gates: each takes the row of a recorded gate on the same
-// metric.
+// metric, a promql gate the answers to the same query.
 func (r Run) with(gates []string) (Run, error) {
 	if len(gates) == 0 {
 		return r, nil
 	}
-	had, err := r.Plan.Expressions()
+	had, asked, err := r.split()
 	if err != nil {
 		return Run{}, err
 	}
 	plan := r.Plan
-	plan.Gates = gates
-	want, err := plan.Expressions()
+	plan.Gates = slices.Clone(gates)
+	exprs, err := plan.Expressions()
 	if err != nil {
 		return Run{}, err
 	}
-	from := make([]int, len(want))
-	edges := make([][]float64, len(want))
-	for i, e := range want {
-		from[i] = slices.IndexFunc(had, func(h gate.Expr) bool { return h.Metric == e.Metric })
-		if from[i] < 0 {
-			return Run{}, hint.Errorf(fmt.Sprintf("the record has rows for: %v", r.Plan.Gates), "gate %q: nothing of %s was recorded", gates[i], e.Metric)
-		}
-		edges[i], plan.Gates[i] = r.Edges[from[i]], e.String()
+	for i, e := range exprs {
+		plan.Gates[i] = e.String()
 	}
+	if err := plan.Validate(); err != nil {
+		return Run{}, err
+	}
+	want, queries := gate.Split(exprs)
+	rows, err := r.places(want, had, func(a, b gate.Expr) bool { return a.Metric == b.Metric })
+	if err != nil {
+		return Run{}, err
+	}
+	answers, err := r.places(queries, asked, func(a, b gate.Expr) bool { return a.Query == b.Query })
+	if err != nil {
+		return Run{}, err
+	}
+	edges := pick(r.Edges, rows)
 	lines := slices.Clone(r.Lines)
 	for i, line := range lines {
 		if line.Window != nil {
-			lines[i].Window = &Window{Stable: line.Window.Stable.rows(from), Canary: line.Window.Canary.rows(from)}
+			lines[i].Window = &Window{Stable: line.Window.Stable.rows(rows), Canary: line.Window.Canary.rows(rows)}
+			lines[i].Answers = pick(line.Answers, answers)
 		}
 	}
 	r.Plan, r.Edges, r.Lines = plan, edges, lines
@@ -113,15 +122,35 @@ func (r Run) with(gates []string) (Run, error) {
 	return r, nil
 }
 
-func (a Arm) rows(from []int) Arm {
-	if a.Rows == nil {
-		return a
+// places says by gate wanted which recorded one it takes its numbers from.
+func (r Run) places(want, had []gate.Expr, same func(a, b gate.Expr) bool) ([]int, error) {
+	from := make([]int, len(want))
+	for i, e := range want {
+		from[i] = slices.IndexFunc(had, func(h gate.Expr) bool { return same(h, e) })
+		if from[i] < 0 {
+			what := string(e.Metric)
+			if !e.Bounded() {
+				what = "this query"
+			}
+			return nil, hint.Errorf(fmt.Sprintf("the record has numbers for: %s", strings.Join(r.Plan.Gates, ", ")), "gate %s: nothing of %s was recorded", e, what)
+		}
 	}
-	rows := make([][]uint64, len(from))
+	return from, nil
+}
+
+// pick takes the elements of list at the places named.
+func pick[T any](list []T, from []int) []T {
+	out := make([]T, len(from))
 	for i, k := range from {
-		rows[i] = a.Rows[k]
+		out[i] = list[k]
 	}
-	a.Rows = rows
+	return out
+}
+
+func (a Arm) rows(from []int) Arm {
+	if a.Rows != nil {
+		a.Rows = pick(a.Rows, from)
+	}
 	return a
 }
 
@@ -249,7 +278,7 @@ func (p *player) observation(line Line) rollout.Observation {
 	}
 	if line.Window != nil {
 		p.out.Windows++
-		o.Sample = &rollout.Sample{Stable: line.Window.Stable.arm(), Canary: line.Window.Canary.arm(), Warnings: line.Warnings}
+		o.Sample = &rollout.Sample{Stable: line.Window.Stable.arm(), Canary: line.Window.Canary.arm(), Answers: line.Answers, Warnings: line.Warnings}
 	}
 	if !p.exact {
 		o = rollout.Observation{

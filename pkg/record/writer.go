@@ -65,7 +65,7 @@ func (w *Writer) Trace(o rollout.Observation, s rollout.State, a rollout.Action)
 		line.Standing = &standing
 	}
 	if o.Sample != nil {
-		line.Warnings = o.Sample.Warnings
+		line.Answers, line.Warnings = o.Sample.Answers, o.Sample.Warnings
 		line.Window = &Window{Stable: armOf(o.Sample.Stable), Canary: armOf(o.Sample.Canary)}
 	}
 	w.line(line)
@@ -92,13 +92,13 @@ func decisionOf(s rollout.State, a rollout.Action) *Decision {
 func armOf(a rollout.Arm) Arm {
 	return Arm{
 		Started: a.Started, Finished: a.Finished, Progress: a.Progress, Running: a.Running,
-		Ready: a.Ready, Restarts: a.Restarts, Rows: a.Values, Blind: a.Blind,
+		Ready: a.Ready, Restarts: a.Restarts, Rows: a.Values, Blind: a.Blind, Servers: a.Servers,
 	}
 }
 
 func (a Arm) arm() rollout.Arm {
 	return rollout.Arm{
 		Started: a.Started, Finished: a.Finished, Progress: a.Progress, Running: a.Running,
-		Ready: a.Ready, Restarts: a.Restarts, Values: a.Rows, Blind: a.Blind,
+		Ready: a.Ready, Restarts: a.Restarts, Values: a.Rows, Blind: a.Blind, Servers: a.Servers,
 	}
 }

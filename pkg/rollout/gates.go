@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/gate"
@@ -14,7 +15,8 @@ import (
 // value; every method leaves its receiver as it was.
 type Gates struct {
 	plan     Plan
-	exprs    []gate.Expr
+	exprs    []gate.Expr // those with an error bound
+	queries  []gate.Expr // those without
 	edges    [][]float64 // by gate: the histogram's upper edges, nil for errors
 	board    *gate.Board
 	baseline []gate.Baseline // by gate: stable's latest windows
@@ -23,20 +25,23 @@ type Gates struct {
 	bounds   []gate.Bound    // of this step
 	rows     [][]uint64      // by gate: the canary's in this step
 	proofs   []gate.Proof    // by gate: evidence for promotion in this visit of the step
+	streaks  []gate.Streak   // by query: its answers in this visit of the step
 	health   health
 	broken   error
 }
 
-// NewGates builds the judge of a run. edges are by gate the bucket edges that
+// NewGates builds the judge of a run. edges are by gate with an error bound the
+// bucket edges that
 // are exported, ascending, nil for errors; recorded is the state an earlier process
 // journalled, nil for a new run: harm evidence continues from it, so that the
 // error bound is spent once, while sample floors and clocks start anew. A limit
 // that no bucket shows is refused.
 func NewGates(plan Plan, edges [][]float64, recorded []byte) (Gates, error) {
-	exprs, err := plan.Expressions()
+	all, err := plan.Expressions()
 	if err != nil {
 		return Gates{}, err
 	}
+	exprs, queries := gate.Split(all)
 	bounds := make([]gate.Bound, len(exprs))
 	for i, e := range exprs {
 		bounds[i] = gate.Bound{Expr: e, P0: e.P0()} // a latency relative to stable waits for stable
@@ -61,7 +66,7 @@ func NewGates(plan Plan, edges [][]float64, recorded []byte) (Gates, error) {
 		prepared = board.Step() + 1
 	}
 	return Gates{
-		plan: plan, exprs: exprs, edges: edges, board: board, step: board.Step(), prepared: prepared,
+		plan: plan, exprs: exprs, queries: queries, edges: edges, board: board, step: board.Step(), prepared: prepared,
 		baseline: make([]gate.Baseline, len(exprs)), bounds: bounds,
 	}, nil
 }
@@ -73,6 +78,10 @@ func (g Gates) Notes() []string {
 		if note := b.Note(); note != "" {
 			notes = append(notes, note)
 		}
+	}
+	for _, e := range g.queries {
+		notes = append(notes, fmt.Sprintf("%s: no error bound; goes back when %d of %d answers in a row are not below it, and passes no step alone",
+			e, gate.StreakBad, gate.StreakOf))
 	}
 	return notes
 }
@@ -152,6 +161,10 @@ func (g Gates) Enter(step int) Judge {
 	for i, b := range g.bounds {
 		g.proofs[i] = b.Proof(g.edges[i])
 	}
+	g.streaks = make([]gate.Streak, len(g.queries))
+	for i, e := range g.queries {
+		g.streaks[i] = gate.NewStreak(e)
+	}
 	g.health = health{patience: g.firstToken()}
 	return g
 }
@@ -190,7 +203,12 @@ func (g Gates) Weigh(now time.Time, sample Sample, gated bool) (Judge, Finding) 
 	if err != nil {
 		return g, Finding{Blind: err.Error()}
 	}
-	switch verdict, why := g.board.Verdict(uint64(g.plan.MinRequests)); verdict {
+	verdict, why := g.board.Verdict(uint64(g.plan.MinRequests))
+	switch objection, because := g.objection(); {
+	case verdict != gate.Fail && objection == gate.Fail, verdict == gate.Pass:
+		verdict, why = objection, because
+	}
+	switch verdict {
 	case gate.Pass:
 		if f.Missing = g.health.standstill(g.plan); f.Missing == "" {
 			f.Missing = g.unproven()
@@ -202,6 +220,21 @@ func (g Gates) Weigh(now time.Time, sample Sample, gated bool) (Judge, Finding) 
 		f.Missing = why
 	}
 	return g, f
+}
+
+// objection is the worst that the gates without an error bound say: Pass when
+// they have nothing against it.
+func (g Gates) objection() (worst gate.Verdict, why string) {
+	worst = gate.Pass
+	for _, s := range g.streaks {
+		switch verdict, because := s.Verdict(); {
+		case verdict == gate.Fail:
+			return verdict, because
+		case verdict != gate.Pass && worst == gate.Pass:
+			worst, why = verdict, because
+		}
+	}
+	return worst, why
 }
 
 // unproven names a gate that is not shown kept, where the plan asks for that.
@@ -229,7 +262,15 @@ func (g Gates) add(sample Sample) (Gates, error) {
 		proofs[i].Update(canary, stable)
 		rows[i] = gate.AddRow(g.rows[i], canary)
 	}
-	g.board, g.rows, g.proofs = board, rows, proofs
+	streaks := slices.Clone(g.streaks)
+	for i := range streaks {
+		answer := gate.Answer{Missing: "it was not asked"}
+		if i < len(sample.Answers) {
+			answer = sample.Answers[i]
+		}
+		streaks[i] = streaks[i].Add(answer)
+	}
+	g.board, g.rows, g.proofs, g.streaks = board, rows, proofs, streaks
 	return g, nil
 }
 

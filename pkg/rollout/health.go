@@ -11,7 +11,8 @@ import (
 // statistics. The zero value begins a step.
 type health struct {
 	stable, canary gate.Life
-	restarts       int // the canary's count when the step began
+	servers        gate.Life // the canary's, by a second source
+	restarts       int       // the canary's count when the step began
 	begun          bool
 	patience       time.Duration // stable's p99 time to first token; 0 when not known
 }
@@ -24,8 +25,11 @@ func (h health) examine(p Plan, now time.Time, sample Sample) (health, Finding) 
 	h.stable = follow(h.stable, now, sample.Stable)
 	h.canary = follow(h.canary, now, sample.Canary)
 	h.canary.Restarts = max(0, sample.Canary.Restarts-h.restarts)
+	limits := gate.HealthLimits{ScrapeInterval: p.ScrapeInterval, MaxRestarts: p.MaxRestarts}
+	h.servers = h.servers.Look(second(now, sample.Canary.Servers))
+	h.canary.Unanswered = h.servers.Stalled() >= limits.Hang(h.patience)
 	verdict, why := gate.CheckHealth(
-		gate.HealthLimits{ScrapeInterval: p.ScrapeInterval, MaxRestarts: p.MaxRestarts},
+		limits,
 		gate.HealthObservation{Now: now, Canary: h.canary, Stable: h.stable, StableTTFT: h.patience},
 	)
 	switch verdict {
@@ -40,6 +44,14 @@ func (h health) examine(p Plan, now time.Time, sample Sample) (health, Finding) 
 		}
 	}
 	return h, Finding{}
+}
+
+// second is a look at the model servers themselves; nil is one that saw nothing.
+func second(now time.Time, s *Servers) gate.Glance {
+	if s == nil {
+		return gate.Glance{At: now}
+	}
+	return gate.Glance{At: now, Scraped: true, Running: int(s.Running), Progress: s.Progress > 0}
 }
 
 func follow(l gate.Life, now time.Time, arm Arm) gate.Life {

@@ -367,7 +367,7 @@ func count(s State, o Observation, f Finding) State {
 	row.Requests += o.Sample.Canary.Finished
 	row.CanaryOverflows += o.Sample.Canary.Overflows
 	row.StableOverflows += o.Sample.Stable.Overflows
-	row.Warnings = o.Sample.Warnings
+	row.Warnings, s.Warnings = o.Sample.Warnings, o.Sample.Warnings
 	if all := row.CanaryStarted + row.StableStarted; all > 0 {
 		row.Seen = 100 * float64(row.CanaryStarted) / float64(all)
 	}
@@ -390,7 +390,7 @@ func closeStep(s State, now time.Time, verdict string) State {
 	row := s.Watch.Step
 	row.Gates = s.Watch.Judge.Results()
 	row.Verdict, row.Took = verdict, now.Sub(s.Watch.StepSince)
-	s.Steps = append(append([]StepResult(nil), s.Steps...), row)
+	s.Steps, s.Warnings = append(append([]StepResult(nil), s.Steps...), row), nil
 	s.Gates = s.Watch.Judge.State()
 	return s
 }

@@ -29,6 +29,12 @@ const (
 	minStepDeadline       = 30 * time.Minute
 )
 
+// CalibrateBakes is how many bakes stable is watched before the first raise,
+// unless a plan says how long: ten minutes at the default bake, so that φ is
+// known well enough to find a doubling of the bad requests within 600 of the
+// canary's (docs/gates.md).
+const CalibrateBakes = 2
+
 // Plan is what the user asked for. Its digest decides whether a later run is
 // the same plan and may resume.
 type Plan struct {
@@ -198,6 +204,9 @@ func (p Plan) checkGates() error {
 	exprs, err := p.Expressions()
 	if err != nil {
 		return &FieldError{Field: "gates", Err: err}
+	}
+	if bounded, _ := gate.Split(exprs); len(bounded) == 0 {
+		return wrong("gates", "--gate 'errors < 1%'", "the plan has promql gates only: they have no error bound, and pass no step alone")
 	}
 	for _, e := range exprs {
 		for _, step := range p.Steps {

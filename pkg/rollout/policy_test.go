@@ -1,6 +1,7 @@
 package rollout_test
 
 import (
+	"cmp"
 	"strings"
 	"testing"
 	"time"
@@ -18,17 +19,20 @@ func TestAMetricsOutageHolds(t *testing.T) {
 	const lasts = 10 * time.Minute
 	tests := map[string]struct {
 		onBlind rollout.Policy
+		limit   time.Duration // of blindness; 0 for the default
 		outcome rollout.Outcome
 		ends    time.Duration // after the outage began, at most
 	}{
-		"without a rollback or a raise, and goes on within one scrape": {rollout.Hold, rollout.Done, lasts + 2*time.Minute},
-		"and goes back after the limit where the plan says so":         {rollout.GoBack, rollout.FailedGate, rollout.DefaultBlindLimit + 10*time.Second},
+		"without a rollback or a raise, and goes on within one scrape": {rollout.Hold, 0, rollout.Done, lasts + 2*time.Minute},
+		"and goes back after the limit where the plan says so":         {rollout.GoBack, 0, rollout.FailedGate, rollout.DefaultBlindLimit + 10*time.Second},
+		"a limit of one minute is one minute":                          {rollout.GoBack, time.Minute, rollout.FailedGate, time.Minute + 10*time.Second},
+		"a limit that the outage keeps changes nothing":                {rollout.GoBack, lasts + time.Minute, rollout.Done, lasts + 2*time.Minute},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			w.plan.OnBlind = tt.onBlind
+			w.plan.OnBlind, w.plan.BlindLimit = tt.onBlind, cmp.Or(tt.limit, rollout.DefaultBlindLimit)
 			var began, seen time.Time
 			out := func(w *world) bool { return !began.IsZero() && w.now.Sub(began) < lasts }
 			look := func(w *world) rollout.Arm {
@@ -50,7 +54,7 @@ func TestAMetricsOutageHolds(t *testing.T) {
 					t.Errorf("%v into the outage the share is %v and the goal %v", w.now.Sub(began), w.share, w.stored().Goal)
 				}
 			}
-			if tt.onBlind == rollout.GoBack {
+			if tt.outcome == rollout.FailedGate {
 				w.onLook = nil
 			}
 			result, _ := w.live(t.Context(), start(t, w, "a"))
@@ -87,6 +91,13 @@ func TestHowSoonACanaryGoes(t *testing.T) {
 			}, 3 * scrape, "restarted 1 times",
 		},
 		"hung with requests running: after half a minute": {hung, 34 * time.Second, "made no progress for 30s"},
+		"unread, with servers that run requests and answer none: after half a minute": {
+			func(*world) rollout.Arm {
+				a := unread()
+				a.Servers = &rollout.Servers{Running: 3}
+				return a
+			}, 34 * time.Second, "it answers no request",
+		},
 		"unread and restarted: after ten seconds": {
 			func(*world) rollout.Arm {
 				a := unread()
@@ -153,6 +164,49 @@ func TestAStepWithoutAVerdictDoesNotPass(t *testing.T) {
 	result, _ := w.live(t.Context(), start(t, w, "a"))
 	if result.Outcome != rollout.Done || looks[25] < 40 || looks[100] < 40 {
 		t.Errorf("%s after %v looks at five requests each", result.Outcome, looks)
+	}
+}
+
+func TestRestartsThatThePlanTolerates(t *testing.T) {
+	t.Parallel()
+	for limit, want := range map[int]rollout.Outcome{1: rollout.FailedGate, 2: rollout.Done} {
+		w := newWorld(t)
+		w.plan.MaxRestarts = limit
+		w.canary = func(w *world) rollout.Arm {
+			a := healthy(100)
+			if w.share >= 25 && w.looks > 8 {
+				a.Restarts = 2
+			}
+			return a
+		}
+		if result, _ := w.live(t.Context(), start(t, w, "a")); result.Outcome != want {
+			t.Errorf("two restarts, %d tolerated: %s: %s", limit, result.Outcome, result.Why)
+		}
+	}
+}
+
+// TestACanaryOutOfSightThatAnswersStays loses the canary's picker for two
+// minutes while its servers go on.
+func TestACanaryOutOfSightThatAnswersStays(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var lost time.Time
+	w.canary = func(w *world) rollout.Arm {
+		if w.share != 25 {
+			return healthy(100)
+		}
+		if lost.IsZero() {
+			lost = w.now
+		}
+		if w.now.Sub(lost) > 2*time.Minute {
+			return healthy(100)
+		}
+		a := unread()
+		a.Servers = &rollout.Servers{Running: 3, Progress: 40}
+		return a
+	}
+	if result, _ := w.live(t.Context(), start(t, w, "a")); result.Outcome != rollout.Done {
+		t.Fatalf("outcome %s: %s", result.Outcome, result.Why)
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/kubectl-infer/kubectl-infer/pkg/gate"
 )
 
 // ErrSuperseded says that another process has taken the rollout over: the
@@ -83,6 +85,8 @@ type Reporter interface {
 // Sample is one look at both arms.
 type Sample struct {
 	Stable, Canary Arm
+	// Answers are what the queries of the plan's promql gates said, in their order.
+	Answers []gate.Answer
 	// Warnings say why the arms may not be comparable. They decide nothing.
 	Warnings []string
 	// Took is how long the look took.
@@ -105,9 +109,19 @@ type Arm struct {
 	// arm's pods since the first look.
 	Ready    int
 	Restarts int
-	// Values has one row for each gate: the requests in each bucket of its
+	// Values has one row for each gate with an error bound: the requests in each bucket of its
 	// histogram and above them all, or [good, bad] for errors. What of it is
 	// bad is the judge's to say: a gate's edge may change from step to step.
 	// It is nil when the counters could not be read.
 	Values [][]uint64
+	// Servers is what a second source saw: the arm's model servers themselves,
+	// where the counts above are their pickers'. nil when there is none.
+	Servers *Servers
+}
+
+// Servers is what an arm's model servers tell of themselves: requests running
+// now, and pieces of answers since the previous look.
+type Servers struct {
+	Running  int64  `json:"running"`
+	Progress uint64 `json:"progress"`
 }

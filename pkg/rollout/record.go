@@ -100,6 +100,7 @@ type Record struct {
 	Source         string            `json:"source,omitempty"`        // whose metrics the gates are read from, for people
 	Loaded         *Loaded           `json:"loaded,omitempty"`        // what the run loaded for the canary; nil for nothing
 	Gates          json.RawMessage   `json:"gates,omitempty"`         // the harm tests' state, see gate.Board
+	Warnings       []string          `json:"warnings,omitempty"`      // of the present step, as last saved: see StepResult
 	Steps          []StepResult      `json:"steps,omitempty"`
 	Decisions      []Decision        `json:"decisions,omitempty"`
 	Previous       []Summary         `json:"previous,omitempty"`

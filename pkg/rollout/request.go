@@ -129,7 +129,7 @@ func (s State) misdirected() string {
 		return err.Error()
 	}
 	if test.Update(canary, stable); test.Value() >= 1/s.Plan.Alpha {
-		return fmt.Sprintf("the canary got %.1f%% of %d requests, and %s was asked for (e-value %.3g); does other traffic reach the pools?", row.Seen, all, s.Goal, test.Value())
+		return fmt.Sprintf("the canary got %.1f%% of %d requests, and %s was asked for (e-value %.3g); does other traffic reach the pools, or does the gateway ask the wrong picker?", row.Seen, all, s.Goal, test.Value())
 	}
 	return ""
 }

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"fmt"
+	"strconv"
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/gate"
 )
@@ -29,6 +30,11 @@ type GateResult struct {
 	// Missed is the fraction of bad requests that these requests would have
 	// shown with a probability of 90 %.
 	Missed float64 `json:"missed"`
+	// Unbounded marks a promql gate: it has no error bound, so Requests are its
+	// answers in this step, Bad those not below its limit, Over how many of the
+	// latest gate.StreakOf were, and the figures of a test are 0.
+	Unbounded bool `json:"noErrorBound,omitempty"`
+	Over      int  `json:"over,omitempty"`
 }
 
 // Results implements Judge.
@@ -44,6 +50,14 @@ func (g Gates) Results() []GateResult {
 			Edge: r.Bound.HarmEdge, Stable: r.Bound.Stable, Allowed: r.Bound.P0, Phi: max(r.Bound.Phi, 1),
 			EValue: r.Value, Needed: r.Needed, Missed: r.Missed,
 		})
+	}
+	for i, s := range g.streaks {
+		e, n := g.queries[i], s.Counts()
+		r := GateResult{Gate: e.String(), Value: "none: " + s.Last().Missing, Requests: n.Requests, Bad: n.Bad, Unbounded: true, Over: s.Over()}
+		if s.Last().Missing == "" {
+			r.Value = strconv.FormatFloat(s.Last().Value, 'g', 4, 64)
+		}
+		out = append(out, r)
 	}
 	return out
 }

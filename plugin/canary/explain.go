@@ -56,6 +56,7 @@ type explanation struct {
 	Phase      rollout.Phase      `json:"phase"`
 	Reason     string             `json:"reason,omitempty"`
 	Source     string             `json:"source,omitempty"`
+	Warnings   []string           `json:"warnings,omitempty"` // of the present step
 	Steps      []explainedStep    `json:"steps"`
 	Decisions  []rollout.Decision `json:"decisions"`
 }
@@ -97,7 +98,7 @@ func explain(ctx context.Context, flags *genericclioptions.ConfigFlags, streams 
 func explanationOf(r rollout.Record) explanation {
 	doc := explanation{
 		APIVersion: "kubectl-infer.github.io/v1alpha1", Kind: "CanaryExplanation", Namespace: r.Plan.Namespace, Target: r.Plan.Target,
-		Run: r.Run, Phase: r.Phase, Reason: r.Reason, Source: r.Source, Decisions: r.Decisions,
+		Run: r.Run, Phase: r.Phase, Reason: r.Reason, Source: r.Source, Warnings: r.Warnings, Decisions: r.Decisions,
 	}
 	for _, step := range r.Steps {
 		s := explainedStep{StepResult: step}
@@ -114,6 +115,10 @@ func explanationOf(r rollout.Record) explanation {
 func explainGate(g rollout.GateResult, verdict string) explainedGate {
 	e, err := gate.Parse(g.Gate)
 	out := explainedGate{GateResult: g}
+	if g.Unbounded {
+		out.Said = saidOfQuery(g)
+		return out
+	}
 	if err != nil || g.Requests == 0 {
 		out.Said = []string{"no canary request was counted for it"}
 		return out
@@ -138,6 +143,14 @@ func explainGate(g rollout.GateResult, verdict string) explainedGate {
 		out.Said = append(out.Said, missedBy(g, allowed))
 	}
 	return out
+}
+
+// saidOfQuery is what there is to say of a promql gate.
+func saidOfQuery(g rollout.GateResult) []string {
+	return []string{
+		fmt.Sprintf("the latest answer is %s; %d of %d answers in this step were not below the limit, and %d of the latest %d", g.Value, g.Bad, g.Requests, g.Over, min(g.Requests, gate.StreakOf)),
+		fmt.Sprintf("it has no error bound: it takes the canary back at %d of %d in a row, a healthy one too, and passes no step alone", gate.StreakBad, gate.StreakOf),
+	}
 }
 
 // limitOf says the limit, and which edge stands for it.
@@ -218,6 +231,9 @@ func printExplanation(out io.Writer, r rollout.Record, doc explanation) {
 				fmt.Fprintf(out, "    %s\n", sentence)
 			}
 		}
+	}
+	for _, w := range r.Warnings {
+		fmt.Fprintf(out, "\nwarning, in the present step: %s\n", w)
 	}
 	if !r.Phase.Finished() {
 		fmt.Fprintf(out, "\nthe present step is not decided: kubectl infer canary status %s -n %s\n", doc.Target, doc.Namespace)

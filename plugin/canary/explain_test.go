@@ -31,6 +31,11 @@ func TestAGateIsExplainedInWords(t *testing.T) {
 			"Pass", -0.01,
 			[]string{"allowed are 2%; on stable it was 10 of 1000", "chance can do that", "count as 1/5", "means little"},
 		},
+		"a query's gate is marked as having no error bound": {
+			rollout.GateResult{Gate: `promql "queue" < 5`, Value: "4.2", Requests: 9, Bad: 2, Over: 1, Unbounded: true},
+			"Pass", 0,
+			[]string{"the latest answer is 4.2; 2 of 9 answers in this step were not below the limit, and 1 of the latest 5", "no error bound", "passes no step alone"},
+		},
 		"a gate that saw nothing says so": {
 			rollout.GateResult{Gate: "errors < 1%"}, "Inconclusive", 0, []string{"no canary request was counted"},
 		},

@@ -39,7 +39,7 @@ func (f *planFlags) add(cmd *cobra.Command) {
 	set.StringVar(&f.steps, "steps", "5,25,50,100", "canary shares in percent, rising; 25:approve waits there for canary promote")
 	set.StringArrayVar(&p.Gates, "gate", nil, "what every step must keep, such as 'errors < 1%' or 'ttft p95 < 1.5x stable'; repeatable (default "+quoted(rollout.DefaultGates())+")")
 	set.DurationVar(&p.Bake, "bake", rollout.DefaultBake, "how long each step is watched; only scraped time counts")
-	set.DurationVar(&p.Calibrate, "calibrate", 0, "how long stable is watched before the first raise (default as long as a bake)")
+	set.DurationVar(&p.Calibrate, "calibrate", 0, "how long stable is watched before the first raise (default two bakes)")
 	set.StringVar((*string)(&p.PromoteOn), "promote-on", string(rollout.PromoteOnBake), "when a step passes: bake, if no gate shows harm at its end; or evidence, if every gate is shown kept too")
 	set.StringVar((*string)(&p.OnInconclusive), "on-inconclusive", string(rollout.Hold), "at the deadline of a step that cannot be judged: hold (exit code 11), or rollback")
 	set.StringVar((*string)(&p.OnBlind), "on-blind", string(rollout.Hold), "when metrics cannot be read for longer than --blind-limit: hold, or rollback")
@@ -105,7 +105,7 @@ func (f *planFlags) complete(list []object, namespace string) (rollout.Plan, err
 		plan.Gates = rollout.DefaultGates()
 	}
 	if !f.own.Lookup("calibrate").Changed {
-		plan.Calibrate = plan.Bake
+		plan.Calibrate = rollout.CalibrateBakes * plan.Bake
 	}
 	if err := plan.Validate(); err != nil {
 		return rollout.Plan{}, f.from.locate(err)

@@ -73,6 +73,37 @@ func TestAPlanFileIsTheSamePlanAsItsFlags(t *testing.T) {
 	}
 }
 
+// TestEverySettingOfTheGatesIsAFlagAndAField sets each one by one, either way.
+func TestEverySettingOfTheGatesIsAFlagAndAField(t *testing.T) {
+	t.Parallel()
+	const file = "stable: a\ncanary: b\n"
+	plain, err := given(t, file, "httproute/chat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for flag, value := range map[string]string{
+		"bake": "7m", "settle": "13s", "calibrate": "3m", "step-deadline": "40m", "blind-limit": "9m", "scrape-interval": "3s",
+		"min-requests": "70", "max-restarts": "2", "promote-on": "evidence", "on-inconclusive": "rollback", "on-blind": "rollback",
+		"alpha": "0.02", "capacity": "0.5", "ignore-share": "true",
+	} {
+		t.Run(flag, func(t *testing.T) {
+			t.Parallel()
+			byFlag, err := given(t, file, "httproute/chat", "--"+flag+"="+value)
+			if err != nil || byFlag == plain {
+				t.Errorf("--%s=%s makes plan %s of %s: %v", flag, value, byFlag, plain, err)
+			}
+			byField, err := given(t, file+fieldName(flag)+": "+value+"\n", "httproute/chat")
+			if err != nil || byField != byFlag {
+				t.Errorf("%s: %s makes plan %s, the flag %s: %v", fieldName(flag), value, byField, byFlag, err)
+			}
+		})
+	}
+	byDefault, err := given(t, file, "httproute/chat", "--bake", "6m", "--calibrate", "12m")
+	if again, _ := given(t, file, "httproute/chat", "--bake", "6m"); err != nil || byDefault != again {
+		t.Errorf("stable is not watched for two bakes by default: %s, %s, %v", byDefault, again, err)
+	}
+}
+
 func TestAMistakeInAPlanFileIsShownByLineAndHint(t *testing.T) {
 	t.Parallel()
 	edit := func(old, now string) string { return strings.Replace(wholePlan, old, now, 1) }

@@ -11,6 +11,7 @@ import (
 
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
+	"github.com/kubectl-infer/kubectl-infer/pkg/gate"
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
 	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
@@ -160,6 +161,9 @@ func (r *reporter) Looked(s rollout.State, sample rollout.Sample) {
 
 // judgedBy says what a step holds against a gate, once it is fixed.
 func judgedBy(g rollout.GateResult) string {
+	if g.Unbounded {
+		return fmt.Sprintf("no error bound: goes back at %d of %d answers in a row", gate.StreakBad, gate.StreakOf)
+	}
 	text := "bad is what failed"
 	if g.Edge > 0 {
 		text = fmt.Sprintf("bad is above %s", seconds(g.Edge))
@@ -180,8 +184,23 @@ func seconds(s float64) string {
 // gateText is one gate in a progress line: what was seen, and how far the
 // evidence for harm has come.
 func gateText(g rollout.GateResult) string {
+	if g.Unbounded {
+		return fmt.Sprintf("%s is %s (%d of the latest %d over, no error bound)", short(g.Gate), g.Value, g.Over, min(g.Requests, gate.StreakOf))
+	}
 	metric, _, _ := strings.Cut(g.Gate, " <")
 	return fmt.Sprintf("%s %s (%d/%d bad, e %.2g of %.3g)", metric, g.Value, g.Bad, g.Requests, g.EValue, g.Needed)
+}
+
+// longest is how much of a gate's text fits in a line.
+const longest = 60
+
+// short is a gate's text for a line or a cell; queries may be long.
+func short(text string) string {
+	runes := []rune(text)
+	if len(runes) <= longest {
+		return text
+	}
+	return string(runes[:longest/2]) + " … " + string(runes[len(runes)-longest/2:])
 }
 
 // Trouble implements rollout.Reporter.
@@ -276,8 +295,7 @@ func printSteps(out io.Writer, rows []rollout.StepResult) {
 			if i > 0 {
 				lead, tail = []string{"", "", ""}, []string{"", ""}
 			}
-			cells := []string{g.Gate, g.Value, fmt.Sprintf("%d/%d", g.Bad, g.Requests), fmt.Sprintf("%.2g", g.EValue), fmt.Sprintf("%.3g", g.Needed), unseen(row, g)}
-			table = append(table, append(append(append([]string(nil), lead...), cells...), tail...))
+			table = append(table, append(append(append([]string(nil), lead...), cells(row, g)...), tail...))
 		}
 	}
 	writeTable(out, table)
@@ -303,11 +321,22 @@ func overflows(row rollout.StepResult) string {
 		row.CanaryOverflows, row.StableOverflows)
 }
 
+// cells are one gate in one step.
+func cells(row rollout.StepResult, g rollout.GateResult) []string {
+	bad := fmt.Sprintf("%d/%d", g.Bad, g.Requests)
+	if g.Unbounded {
+		return []string{short(g.Gate), g.Value, bad, "no bound", fmt.Sprintf("%d of %d", gate.StreakBad, gate.StreakOf), unseen(row, g)}
+	}
+	return []string{g.Gate, g.Value, bad, fmt.Sprintf("%.2g", g.EValue), fmt.Sprintf("%.3g", g.Needed), unseen(row, g)}
+}
+
 // unseen is what a step that passed could have missed.
 func unseen(row rollout.StepResult, g rollout.GateResult) string {
 	switch {
 	case row.Verdict != "Pass":
 		return ""
+	case g.Unbounded:
+		return "not known"
 	case g.Missed >= 1:
 		return "any"
 	default:

@@ -169,6 +169,9 @@ func printStatus(out io.Writer, r rollout.Record, live []standing, now time.Time
 	if r.Loaded != nil {
 		fmt.Fprintf(out, "adapter  %s, loaded on %d pods by this rollout\n", r.Loaded.Name, len(r.Loaded.Pods))
 	}
+	for _, w := range r.Warnings {
+		fmt.Fprintf(out, "warning  %s\n", w)
+	}
 	fmt.Fprintf(out, "run      %s by %s, last write %s ago\n", r.Run, r.Holder, now.Sub(r.Updated).Round(time.Second))
 	printSteps(out, r.Steps)
 	if n := len(r.Decisions); n > 0 {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kubectl-infer/kubectl-infer/pkg/gate"
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
 	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
 )
@@ -95,11 +96,19 @@ func (r Result) Word() string {
 }
 
 // crossed says that the evidence of a step's gate reached what takes the run
-// back.
-func crossed(g rollout.GateResult) bool { return g.Needed > 0 && g.EValue >= g.Needed }
+// back, or that enough answers of a gate without an error bound did.
+func crossed(g rollout.GateResult) bool {
+	if g.Unbounded {
+		return g.Over >= gate.StreakBad
+	}
+	return g.Needed > 0 && g.EValue >= g.Needed
+}
 
 // observed is a gate's row in words.
 func observed(g rollout.GateResult) string {
+	if g.Unbounded {
+		return fmt.Sprintf("observed %s; %d of the latest answers beyond the limit (no error bound)", g.Value, g.Over)
+	}
 	text := fmt.Sprintf("observed %s; %d of %d canary requests bad", g.Value, g.Bad, g.Requests)
 	if g.Allowed > 0 {
 		text += fmt.Sprintf(", allowed %.3g%%", 100*g.Allowed)

@@ -4,7 +4,8 @@
 // Only plain selectors are asked for, never rate() or histogram_quantile(): the
 // increments are taken where those of scraped pages are, by the same code, so
 // that a restart or a missed scrape means the same. Native histograms are read
-// as classic ones (see native.go). Start at Client.Pages.
+// as classic ones (see native.go). Start at Client.Pages; Client.Value answers a
+// query of the user's own, which may be anything.
 //
 // Source: the HTTP API (https://prometheus.io/docs/prometheus/latest/querying/api/).
 package prometheus
@@ -175,38 +176,56 @@ func (p *point) UnmarshalJSON(raw []byte) error {
 	return err
 }
 
-// query runs one instant query.
+// query runs one instant query whose result is a list of series.
 func (c *Client) query(ctx context.Context, expr string) ([]series, error) {
+	_, result, err := c.instant(ctx, expr)
+	if err != nil {
+		return nil, err
+	}
+	var list []series
+	if err := json.Unmarshal(result, &list); err != nil {
+		return nil, fmt.Errorf("prometheus: the answer is no query result: %w", err)
+	}
+	return list, nil
+}
+
+// instant runs one instant query; the kind is what Prometheus calls resultType.
+func (c *Client) instant(ctx context.Context, expr string) (kind string, result json.RawMessage, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	form := url.Values{"query": {expr}}.Encode()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base.JoinPath("api/v1/query").String(), strings.NewReader(form))
 	if err != nil {
-		return nil, fmt.Errorf("prometheus: %w", err)
+		return "", nil, fmt.Errorf("prometheus: %w", err)
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("prometheus: %w", err)
+		return "", nil, fmt.Errorf("prometheus: %w", err)
 	}
 	defer resp.Body.Close() //nolint:errcheck // nothing was written
 	var answer struct {
-		Status, Error string
-		Data          struct{ Result []series }
+		Status, Error, ErrorType string
+		Data                     struct {
+			ResultType string
+			Result     json.RawMessage
+		}
 	}
 	limited := &io.LimitedReader{R: resp.Body, N: maxBytes + 1}
 	err = json.NewDecoder(limited).Decode(&answer)
 	switch {
 	case limited.N <= 0:
-		return nil, fmt.Errorf("prometheus: the answer has more than %d bytes", maxBytes)
+		return "", nil, fmt.Errorf("prometheus: the answer has more than %d bytes", maxBytes)
+	case answer.Error != "" && answer.ErrorType == "bad_data":
+		return "", nil, fmt.Errorf("prometheus: query %w: %s", ErrRefused, answer.Error)
 	case answer.Error != "":
-		return nil, fmt.Errorf("prometheus: %s", answer.Error)
+		return "", nil, fmt.Errorf("prometheus: %s", answer.Error)
 	case resp.StatusCode != http.StatusOK:
-		return nil, fmt.Errorf("prometheus: %s", resp.Status)
+		return "", nil, fmt.Errorf("prometheus: %s", resp.Status)
 	case err != nil:
-		return nil, fmt.Errorf("prometheus: the answer is no query result: %w", err)
+		return "", nil, fmt.Errorf("prometheus: the answer is no query result: %w", err)
 	case answer.Status != "success":
-		return nil, errors.New("prometheus: the answer is no query result")
+		return "", nil, errors.New("prometheus: the answer is no query result")
 	}
-	return answer.Data.Result, nil
+	return answer.Data.ResultType, answer.Data.Result, nil
 }

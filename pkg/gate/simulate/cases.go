@@ -65,11 +65,11 @@ func HarmCases() []Case {
 				Case{times.name + ", three gates, four steps" + tail, steady, plan(phi, 0.5, 0.5, 0.5, 0.5), harm, 0})
 		}
 		harm := Harm{LateFirst: times.late}
-		longer := plan(PhiEstimated, 0.5)
-		longer.Calibration = 10 * time.Minute
-		cases = append(cases, Case{times.name + ", one gate, one step, steady, φ from ten minutes", shapes["at the limit, steady"], longer, harm, ttftGate})
-		longer.Weights = []float64{0.5, 0.5, 0.5, 0.5}
-		cases = append(cases, Case{times.name + ", three gates, four steps, steady, φ from ten minutes", shapes["at the limit, steady"], longer, harm, 0})
+		shorter := plan(PhiEstimated, 0.5)
+		shorter.Calibration = 5 * time.Minute
+		cases = append(cases, Case{times.name + ", one gate, one step, steady, φ from five minutes", shapes["at the limit, steady"], shorter, harm, ttftGate})
+		shorter.Weights = []float64{0.5, 0.5, 0.5, 0.5}
+		cases = append(cases, Case{times.name + ", three gates, four steps, steady, φ from five minutes", shapes["at the limit, steady"], shorter, harm, 0})
 		cases = append(cases, Case{
 			times.name + ", three gates, four steps, pod stalls, φ estimated",
 			shapes["at the limit, pod stalls"], plan(PhiEstimated, 0.5, 0.5, 0.5, 0.5), harm, 0,

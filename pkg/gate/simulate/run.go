@@ -37,7 +37,7 @@ func DefaultPlan() Plan {
 	return Plan{
 		Gates:   []string{"errors < 1.2x stable or < 0.5%", "ttft p95 < 1.5x stable", "tpot p95 < 1.5x stable"},
 		Weights: []float64{0.10, 0.25, 0.50, 1}, Bake: 2 * time.Minute, Deadline: 10 * time.Minute,
-		Calibration: 5 * time.Minute, Scrape: 2 * time.Second, Settle: 10 * time.Second,
+		Calibration: 10 * time.Minute, Scrape: 2 * time.Second, Settle: 10 * time.Second,
 		MinRequests: gate.DefaultFloor, Alpha: 0.01, Phi: PhiEstimated,
 	}
 }
