@@ -56,7 +56,7 @@ type planFile struct {
 
 // at is an error about a field of the file, or about a line of it.
 func (p *planFile) at(line int, err error) error {
-	var placed *exit.Error
+	var placed *placedError
 	if errors.As(err, &placed) {
 		return err // by who knew the line better
 	}
@@ -64,8 +64,13 @@ func (p *planFile) at(line int, err error) error {
 	if next == "" {
 		next = "kubectl infer canary plan --schema"
 	}
-	return exit.With(exit.Usage, hint.Errorf(next, "%s:%d: %w", p.path, line, err))
+	return exit.With(exit.Usage, hint.Wrap(&placedError{fmt.Errorf("%s:%d: %w", p.path, line, err)}, next))
 }
+
+// placedError is one that names a line of the file.
+type placedError struct{ error }
+
+func (e *placedError) Unwrap() error { return e.error }
 
 // locate adds the file's line to an error of plan validation.
 func (p *planFile) locate(err error) error {
