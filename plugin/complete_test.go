@@ -102,6 +102,12 @@ func TestKubectlsCompleterIsOurs(t *testing.T) {
 	if code != 0 || !strings.HasPrefix(out.String(), "httproute/chat\n:4\n") {
 		t.Errorf("exit %d: %q", code, out.String())
 	}
+	t.Setenv("PATH", t.TempDir()) // no sandbox to ask
+	out.Reset()
+	code = plugin.Main(t.Context(), []string{"kubectl_complete-infer-sandbox", "u"}, genericiooptions.IOStreams{Out: &out, ErrOut: &bytes.Buffer{}})
+	if code != 0 || out.String() != ":4\n" {
+		t.Errorf("the sandbox's: exit %d: %q", code, out.String())
+	}
 	_, script, _ := run(t, "", "completion", "kubectl")
 	if script != "#!/bin/sh\nexec kubectl infer __complete \"$@\"\n" {
 		t.Errorf("%q", script)

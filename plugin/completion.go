@@ -17,12 +17,18 @@ import (
 const completer = "kubectl_complete-infer"
 
 // completing is args as they are meant: called as kubectl_complete-infer, by a
-// link for example, we are the completer.
+// link for example, we are the completer. kubectl takes kubectl-infer-sandbox on
+// the PATH for a plugin of its own, with a completer of its own name.
 func completing(args []string) []string {
-	if strings.TrimSuffix(filepath.Base(args[0]), ".exe") != completer {
+	meant := []string{"kubectl-infer", cobra.ShellCompRequestCmd}
+	switch strings.TrimSuffix(filepath.Base(args[0]), ".exe") {
+	case completer:
+	case completer + "-sandbox":
+		meant = append(meant, "sandbox")
+	default:
 		return args
 	}
-	return append([]string{"kubectl-infer", cobra.ShellCompRequestCmd}, args[1:]...)
+	return append(meant, args[1:]...)
 }
 
 func newCompletion(streams genericiooptions.IOStreams) *cobra.Command {
@@ -34,7 +40,8 @@ func newCompletion(streams genericiooptions.IOStreams) *cobra.Command {
 
 "kubectl infer <TAB>" is completed by kubectl's own completion, which asks a program
 called kubectl_complete-infer on the PATH: "completion kubectl" prints it. A link of
-that name to kubectl-infer does the same. The other words print a script for the
+that name to kubectl-infer does the same, and one called
+kubectl_complete-infer-sandbox for the sandbox's verbs. The other words print a script for the
 program kubectl-infer itself, to be sourced by that shell.`,
 		Example: `  # kubectl infer <TAB>, in every shell that completes kubectl
   kubectl infer completion kubectl > ~/bin/kubectl_complete-infer && chmod +x ~/bin/kubectl_complete-infer

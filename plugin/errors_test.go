@@ -60,6 +60,7 @@ func onTheCommandLine() map[string]mistake {
 		"a sandbox that is not installed":        {line: "sandbox up"},
 		"arguments where there are none":         {line: "version extra"},
 		"a resource that get does not know":      {line: "get pod"},
+		"a flag of other verbs":                  {line: "get leftovers -o json"},
 		"delete without saying what":             {line: "delete"},
 		"a doctor's target that is none":         {line: "doctor service/chat"},
 		"a shell that is not known":              {line: "completion csh"},

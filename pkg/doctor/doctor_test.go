@@ -1,6 +1,7 @@
 package doctor_test
 
 import (
+	"fmt"
 	"maps"
 	"os"
 	"strings"
@@ -381,5 +382,19 @@ func TestTheWorstComesFirst(t *testing.T) {
 	}
 	if len(got) != 3 || got[0] != doctor.Error || got[1] != doctor.Warning || got[2] != doctor.Note {
 		t.Errorf("%v", got)
+	}
+}
+
+// TestManyRoutesAreLookedAtInOneGo has as many models as a large cluster, one
+// route each, of which the last is shadowed by the first.
+func TestManyRoutesAreLookedAtInOneGo(t *testing.T) {
+	t.Parallel()
+	s := example()
+	for i := range 500 {
+		s.Routes = append(s.Routes, route(fmt.Sprintf("m%03d", i), []gatewayv1.HTTPRouteMatch{match(header(model, fmt.Sprint(i%499)))}, backend("qwen-v1", 1)))
+	}
+	found := doctor.Check(s)
+	if len(found) != 1 || found[0].Object != "httproute/m499" || !strings.Contains(found[0].Why, "httproute default/m000") {
+		t.Errorf("%+v", found)
 	}
 }

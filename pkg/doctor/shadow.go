@@ -14,24 +14,27 @@ import (
 // asks for, on the paths that clients of models use; then all routes of the same
 // listener compete for it as the Gateway API says (HTTPRouteRule.matches).
 func (c *checkup) shadows() {
-	for _, r := range c.Routes {
-		for i, rule := range r.Spec.Rules {
-			if len(r.shares()[i].pools) == 0 {
+	for i := range c.Routes {
+		r := &c.Routes[i]
+		shares := r.shares()
+		rivals := c.rivals(r)
+		for k, rule := range r.Spec.Rules {
+			if len(shares[k].pools) == 0 {
 				continue
 			}
-			lost, why := c.lost(r, i)
-			if lost == nil {
+			by, why := lost(r, k, rivals)
+			if by == nil {
 				continue
 			}
-			other := "httproute " + lost.route.Namespace + "/" + lost.route.Name + " (rule " + lost.label() + ")"
-			c.found("route-shadowed", Warning, r.ref(), "make the match of rule "+ruleLabel(rule, i)+" narrower, or delete the other: "+lost.route.ref().get("-o yaml"),
-				"rule %s gets no request: %s takes what it matches, because it %s", ruleLabel(rule, i), other, why)
+			other := "httproute " + by.route.Namespace + "/" + by.route.Name + " (rule " + by.label() + ")"
+			c.found("route-shadowed", Warning, r.ref(), "make the match of rule "+ruleLabel(rule, k)+" narrower, or delete the other: "+by.route.ref().get("-o yaml"),
+				"rule %s gets no request: %s takes what it matches, because it %s", ruleLabel(rule, k), other, why)
 		}
 	}
 }
 
 // lost is who takes the requests of a rule, if it gets none of its own.
-func (c *checkup) lost(r Route, index int) (by *candidate, why string) {
+func lost(r *Route, index int, rivals []candidate) (by *candidate, why string) {
 	for _, m := range matchesOf(r.Spec.Rules[index]) {
 		own := candidate{route: r, rule: index, match: m}
 		requests, ok := own.requests()
@@ -40,12 +43,12 @@ func (c *checkup) lost(r Route, index int) (by *candidate, why string) {
 		}
 		for _, q := range requests {
 			best := own
-			for _, other := range c.competitors(r) {
+			for _, other := range rivals {
 				if q.fits(other) && other.beats(best) {
 					best = other
 				}
 			}
-			if best.route.ref() == r.ref() && best.rule == index {
+			if best.route == r && best.rule == index {
 				return nil, ""
 			}
 			by, why = &best, best.reason(own)
@@ -56,7 +59,7 @@ func (c *checkup) lost(r Route, index int) (by *candidate, why string) {
 
 // candidate is one match of one rule.
 type candidate struct {
-	route Route
+	route *Route
 	rule  int
 	match gatewayv1.HTTPRouteMatch
 }
@@ -70,16 +73,17 @@ func matchesOf(rule gatewayv1.HTTPRouteRule) []gatewayv1.HTTPRouteMatch {
 	return rule.Matches
 }
 
-// competitors are all matches of routes on a listener that r is on, too.
-func (c *checkup) competitors(r Route) []candidate {
+// rivals are all matches of routes on a listener that r is on, r's own among them.
+func (c *checkup) rivals(r *Route) []candidate {
 	var all []candidate
-	for _, other := range c.Routes {
+	for i := range c.Routes {
+		other := &c.Routes[i]
 		if !meet(r, other) {
 			continue
 		}
-		for i, rule := range other.Spec.Rules {
+		for k, rule := range other.Spec.Rules {
 			for _, m := range matchesOf(rule) {
-				all = append(all, candidate{other, i, m})
+				all = append(all, candidate{other, k, m})
 			}
 		}
 	}
@@ -87,12 +91,12 @@ func (c *checkup) competitors(r Route) []candidate {
 }
 
 // meet says whether two routes are on one listener, as far as they tell.
-func meet(a, b Route) bool {
+func meet(a, b *Route) bool {
 	for _, x := range a.Spec.ParentRefs {
 		for _, y := range b.Spec.ParentRefs {
 			section := x.SectionName == nil || y.SectionName == nil || *x.SectionName == *y.SectionName
 			port := x.Port == nil || y.Port == nil || *x.Port == *y.Port
-			if x.Name == y.Name && parentNamespace(a, x) == parentNamespace(b, y) && section && port {
+			if x.Name == y.Name && parentNamespace(*a, x) == parentNamespace(*b, y) && section && port {
 				return true
 			}
 		}
@@ -252,7 +256,7 @@ func (m candidate) reason(other candidate) string {
 	if m.rank() != other.rank() {
 		return "is narrower by host, path, method or number of headers"
 	}
-	if m.route.ref() == other.route.ref() {
+	if m.route == other.route {
 		return "stands before it with the same match"
 	}
 	return "is older and has the same match"

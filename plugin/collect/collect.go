@@ -1,5 +1,6 @@
 // Package collect takes the snapshot of a cluster that doctor, get and top look
-// at: Objects reads objects, Ask asks pods, Rights asks what the user may do.
+// at: Objects reads objects, Pools a part of them, Cluster what is of no namespace,
+// Ask asks pods, Gates finds their buckets, Rights asks what the user may do.
 //
 // A kind that is not installed has no objects. One that the user may not read is
 // named in Snapshot.Unread, so that nothing is concluded from its absence; any
@@ -42,11 +43,26 @@ type collector struct {
 // Objects reads the objects of a namespace, "" for all: routes, pools, models,
 // pods, services, rollouts, and the Gateways that routes name.
 func Objects(ctx context.Context, clients *kube.Clients, namespace string) (doctor.Snapshot, error) {
+	c := newCollector(clients, namespace)
+	return c.all(ctx, c.routes, c.pools, c.models, c.core, c.rollouts, c.gateways)
+}
+
+// Pools reads no more than pools, pods and services.
+func Pools(ctx context.Context, clients *kube.Clients, namespace string) (doctor.Snapshot, error) {
+	c := newCollector(clients, namespace)
+	return c.all(ctx, c.pools, c.core)
+}
+
+func newCollector(clients *kube.Clients, namespace string) *collector {
 	c := &collector{clients: clients, namespace: namespace, s: doctor.Snapshot{Now: time.Now()}}
 	if namespace != "" {
 		c.s.Namespaces = []string{namespace}
 	}
-	for _, read := range []func(context.Context) error{c.routes, c.pools, c.models, c.core, c.rollouts, c.gateways} {
+	return c
+}
+
+func (c *collector) all(ctx context.Context, reads ...func(context.Context) error) (doctor.Snapshot, error) {
+	for _, read := range reads {
 		if err := read(ctx); err != nil {
 			return doctor.Snapshot{}, err
 		}
@@ -208,7 +224,7 @@ func dropped(object *unstructured.Unstructured, kept int) []doctor.Rule {
 	return none[:min(len(none), len(rules)-kept)]
 }
 
-// core reads pods, services and the body routers' ConfigMaps.
+// core reads pods and services.
 func (c *collector) core(ctx context.Context) error {
 	api := c.clients.Core.CoreV1()
 	options := metav1.ListOptions{Limit: pageSize}

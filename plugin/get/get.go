@@ -57,21 +57,25 @@ asks the pods.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context(), pools, models, routes) },
 	}
 	get.SuggestionsMinimumDistance = 2
+	own := []*cobra.Command{get}
 	for _, kind := range []struct{ name, alias, short string }{
 		{pools, "pool", "List InferencePools: pods ready, picker, share of each route"},
 		{models, "model", "List InferenceModels and InferenceModelRewrites: targets, weights, last run"},
 		{routes, "route", "List HTTPRoutes that lead to pools: weights, who took them, last run"},
 	} {
-		get.AddCommand(&cobra.Command{
+		own = append(own, &cobra.Command{
 			Use: kind.name, Aliases: []string{kind.alias}, Short: kind.short, Args: option.NoArgs,
 			Example: "  kubectl infer get " + kind.name + " -n default",
 			RunE:    func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context(), kind.name) },
 		})
 	}
+	for _, cmd := range own {
+		cmd.Flags().BoolVarP(&c.all, "all-namespaces", "A", false, "list every namespace's")
+		cmd.Flags().StringVarP(&c.output, "output", "o", "", "json, or empty for tables")
+	}
+	get.AddCommand(own[1:]...)
 	get.AddCommand(more...)
 	get.PersistentFlags().AddFlagSet(option.Kube(flags))
-	get.PersistentFlags().BoolVarP(&c.all, "all-namespaces", "A", false, "list every namespace's")
-	get.PersistentFlags().StringVarP(&c.output, "output", "o", "", "json, or empty for tables")
 	return get
 }
 

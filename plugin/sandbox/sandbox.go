@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -26,6 +28,7 @@ func New(genericiooptions.IOStreams) *cobra.Command {
 		Short:              "Run a whole inference gateway on this machine: real API server, real Envoy, simulated model servers",
 		Example:            "  kubectl infer sandbox up --detach\n  kubectl infer sandbox run -- kubectl get pods -A",
 		DisableFlagParsing: true,
+		ValidArgsFunction:  complete,
 		RunE: func(_ *cobra.Command, args []string) error {
 			path, err := find()
 			if err != nil {
@@ -35,6 +38,22 @@ func New(genericiooptions.IOStreams) *cobra.Command {
 			return fmt.Errorf("run %s: %w", path, err)
 		},
 	}
+}
+
+// complete asks the program, which completes itself.
+func complete(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+	path, err := find()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	words := append(append([]string{cobra.ShellCompRequestCmd}, args...), typed)
+	out, err := exec.CommandContext(cmd.Context(), path, words...).Output()
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	directive, bad := strconv.Atoi(strings.TrimPrefix(lines[len(lines)-1], ":"))
+	if err != nil || bad != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return lines[:len(lines)-1], cobra.ShellCompDirective(directive)
 }
 
 // find looks beside our own resolved executable, as in a krew store, then on

@@ -131,7 +131,7 @@ func (c *command) look(ctx context.Context, clients *kube.Clients, surveyor *evi
 	if c.all {
 		namespace = ""
 	}
-	s, err := collect.Objects(ctx, clients, namespace)
+	s, err := collect.Pools(ctx, clients, namespace)
 	if err != nil {
 		return looked{}, err
 	}
