@@ -61,7 +61,9 @@ type served struct {
 // end of.
 func (l *Live) InFlight() int64 { return l.inFlight.Load() }
 
-func (l *Live) slotNumber() int { return int(l.slot.Load()) }
+// Slot is the number by which a prefix.Index knows the model server: 0 until a Picker
+// had it in a snapshot.
+func (l *Live) Slot() int { return int(l.slot.Load()) }
 
 // Begin counts a request that is sent here.
 func (l *Live) Begin() { l.inFlight.Add(1) }

@@ -195,7 +195,7 @@ func (p *Picker) Pick(r *Request) Choice {
 	switch {
 	case len(candidates) == 1:
 		c.Reason = OnlyOne
-	case r.Prompt != nil && r.Prompt.Held(c.Endpoint.Live.slotNumber()) > 0:
+	case r.Prompt != nil && r.Prompt.Held(c.Endpoint.Live.Slot()) > 0:
 		c.Reason = ByPrefix
 	case s.fresh == 0:
 		c.Reason = ByInFlight
@@ -258,7 +258,7 @@ func (p *Picker) gather(to []candidate, endpoints []Endpoint, r *Request, now ti
 		c := candidate{endpoint: e}
 		c.view, c.fresh = e.Live.View(r.Model, now, p.staleness)
 		if r.Prompt != nil {
-			c.view.Missing = r.Prompt.Missing(e.Live.slotNumber())
+			c.view.Missing = r.Prompt.Missing(e.Live.Slot())
 		}
 		to = append(to, c)
 		if serves {
