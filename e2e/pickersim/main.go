@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -31,6 +32,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 	seeds := flags.Uint64("seeds", 5, "traces of each scenario")
 	from := flags.Uint64("from", 1, "the first seed")
 	only := flags.String("only", "", "scenarios whose name has this in it")
+	against := flags.String("kinds", "", "ways to choose whose name has this in it")
 	weights := flags.String("scorer-weights", "", "of our picker, as in queue=2,prefix=0")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
@@ -47,7 +49,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	kinds := append(simulate.Peers(), ours)
+	kinds := slices.DeleteFunc(append(simulate.Peers(), ours), func(k simulate.Kind) bool { return !strings.Contains(k.Name, *against) })
 	printHead(stdout, kinds)
 	for _, s := range simulate.Scenarios() {
 		if !strings.Contains(s.Name, *only) {

@@ -10,7 +10,7 @@ import (
 // Policy chooses servers for one gateway. A choice counts as begun.
 type Policy interface {
 	Choose(r *Request, now time.Time) (server int)
-	Ended(server int)                                           // a request of this gateway is over
+	Ended(server int)                                     // a request of this gateway is over
 	Scraped(server int, load modelsim.Load, at time.Time) // what the server says of itself
 }
 
@@ -35,7 +35,7 @@ func Peers() []Kind {
 // blind is what the simple policies make of scrapes: nothing.
 type blind struct{}
 
-func (blind) Ended(int)                            {}
+func (blind) Ended(int)                             {}
 func (blind) Scraped(int, modelsim.Load, time.Time) {}
 
 type roundRobin struct {

@@ -44,7 +44,7 @@ func steady() Scenario {
 	engine.MaxNumSeqs, engine.NumBlocks, engine.MaxLoRAs = 16, 4096, 4
 	engine.TTFT, engine.TPOT = 200*time.Millisecond, 20*time.Millisecond
 	return Scenario{
-		Name: "steady", Servers: 8, Requests: 6000, Rate: 46, Scrape: time.Second, Replicas: 1, Engine: engine,
+		Name: "steady", Servers: 8, Requests: 6000, Rate: 55, Scrape: time.Second, Replicas: 1, Engine: engine,
 		Prompt: 200, Output: 60, Spread: 0.3,
 	}
 }
@@ -57,10 +57,10 @@ func Scenarios() []Scenario {
 		change(&s)
 		return s
 	}
-	uneven := func(s *Scenario) { s.Spread, s.Rate = 1, 40 }
-	shared := func(s *Scenario) { s.Groups, s.Shared, s.Prompt = 40, 1200, 100 }
-	adapters := func(s *Scenario) { s.Adapters, s.Churn = 24, 20 * time.Second }
-	slow := func(s *Scenario) { s.Slow, s.Rate = 3, 38 }
+	uneven := func(s *Scenario) { s.Spread, s.Rate = 1, 54 }
+	shared := func(s *Scenario) { s.Groups, s.Shared, s.Prompt, s.Rate = 40, 1200, 100, 46 }
+	adapters := func(s *Scenario) { s.Adapters, s.Churn, s.Rate = 24, 20*time.Second, 46 }
+	slow := func(s *Scenario) { s.Slow, s.Rate = 3, 48 }
 	all := func(s *Scenario) {
 		uneven(s)
 		shared(s)
@@ -70,7 +70,7 @@ func Scenarios() []Scenario {
 	scenarios := []Scenario{
 		steady(),
 		with("uneven lengths", uneven),
-		with("bursts of 20", func(s *Scenario) { s.Bursts, s.Burst, s.Rate = 0.5, 20, 38 }),
+		with("bursts of 20", func(s *Scenario) { s.Bursts, s.Burst, s.Rate = 0.5, 20, 48 }),
 		with("shared prefixes", shared),
 		with("LoRA churn", adapters),
 		with("one slow pod", slow),
