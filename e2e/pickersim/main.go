@@ -32,6 +32,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 	seeds := flags.Uint64("seeds", 5, "traces of each scenario")
 	from := flags.Uint64("from", 1, "the first seed")
 	only := flags.String("only", "", "scenarios whose name has this in it")
+	requests := flags.Int("requests", 0, "in each trace; 0: as many as the scenario has")
 	against := flags.String("kinds", "", "ways to choose whose name has this in it")
 	weights := flags.String("scorer-weights", "", "of our picker, as in queue=2,prefix=0")
 	switch err := flags.Parse(args); {
@@ -54,6 +55,9 @@ func run(args []string, stdout, stderr io.Writer) error {
 	for _, s := range simulate.Scenarios() {
 		if !strings.Contains(s.Name, *only) {
 			continue
+		}
+		if *requests > 0 {
+			s.Requests = *requests
 		}
 		fmt.Fprintln(stderr, s.Name)
 		results := make([]simulate.Result, len(kinds))
