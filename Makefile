@@ -10,10 +10,10 @@ PACKAGES := ./cmd/... ./pkg/... ./picker/... ./plugin/...
 # Two cores: the end-to-end packages start real servers, one package at a time.
 E2E      := ./e2e/...
 
-.PHONY: help demo test lint bench soak build assets unit e2e clean tools peers gate-sim
+.PHONY: help demo test lint bench soak build assets unit e2e clean tools peers gate-sim picker-sim
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: build assets ## a canary promoted and one rolled back, on a real API server and a real Envoy (about 2 min)
 	@echo "== demo: two rollouts under live traffic"
@@ -49,6 +49,10 @@ gate-sim: ## healthy and harmed canaries by the thousand, for docs/gates.md; res
 	@echo "== gate simulation (bin/gate-sim.jsonl keeps what is done)"
 	@mkdir -p $(BIN)
 	@go run ./e2e/gatesim --state $(BIN)/gate-sim.jsonl
+
+picker-sim: ## ways to choose a model server on a simulated fleet, the table of docs/picker-quality.md (about 2 min)
+	@echo "== picker simulation"
+	@go run ./e2e/pickersim
 
 soak: build assets ## long campaigns (SOAK_ROUNDS, default 10): live gates, crash matrix, endings, restarts, hostile bodies, a million documents
 	@echo "== soak"

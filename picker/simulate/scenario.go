@@ -69,6 +69,7 @@ func Scenarios() []Scenario {
 	}
 	scenarios := []Scenario{
 		steady(),
+		with("steady, scraped every 50ms", func(s *Scenario) { s.Scrape = 50 * time.Millisecond }),
 		with("uneven lengths", uneven),
 		with("bursts of 20", func(s *Scenario) { s.Bursts, s.Burst, s.Rate = 0.5, 20, 48 }),
 		with("shared prefixes", shared),

@@ -22,22 +22,25 @@ func oursByDefault(t *testing.T) Kind {
 	return k
 }
 
+// seed is one whose traces are short and still tell the kinds apart.
+const seed = 2
+
 func TestOursIsBeforeEachPeerInEveryScenario(t *testing.T) {
 	t.Parallel()
 	for _, s := range Scenarios() {
 		t.Run(s.Name, func(t *testing.T) {
 			t.Parallel()
-			if s.Slow+float64(s.Groups+s.Adapters) > 0 {
-				s.Requests = 1500 // what the peers do not see shows soon
+			if s.Requests = 2500; s.Groups+s.Adapters > 0 {
+				s.Requests = 800 // what the peers do not see shows soon
 			}
-			ours := s.Run(oursByDefault(t), 1)
+			ours := s.Run(oursByDefault(t), seed)
 			if len(ours.TTFT) != s.Requests || ours.Herding() > 1.5 {
 				t.Errorf("%d of %d requests answered; the busiest server has %.2f means", len(ours.TTFT), s.Requests, ours.Herding())
 			}
 			for _, peer := range Peers() {
-				theirs := s.Run(peer, 1)
+				theirs := s.Run(peer, seed)
 				t.Logf("TTFT p90 %v, %s %v", ours.Quantile(0.9), peer.Name, theirs.Quantile(0.9))
-				if ours.Quantile(0.9) > theirs.Quantile(0.9) {
+				if ours.Quantile(0.9) > theirs.Quantile(0.9)*99/100 {
 					t.Errorf("TTFT p90 %v, %s %v", ours.Quantile(0.9), peer.Name, theirs.Quantile(0.9))
 				}
 			}
