@@ -10,10 +10,10 @@ PACKAGES := ./cmd/... ./pkg/... ./picker/... ./plugin/...
 # Two cores: the end-to-end packages start real servers, one package at a time.
 E2E      := ./e2e/...
 
-.PHONY: help demo test lint bench soak build assets unit e2e clean tools peers gate-sim picker-sim
+.PHONY: help demo test lint bench soak build assets unit e2e clean tools peers gate-sim picker-sim picker-live
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: build assets ## a canary promoted and one rolled back, on a real API server and a real Envoy (about 2 min)
 	@echo "== demo: two rollouts under live traffic"
@@ -54,6 +54,10 @@ picker-sim: ## ways to choose a model server on a simulated fleet, the table of 
 	@echo "== picker simulation"
 	@go run ./e2e/pickersim
 
+picker-live: build assets peers ## the same ways live, with the real reference picker, in a sandbox (about 4 min)
+	@echo "== ways to choose a model server, live"
+	@e2e/pickerlive/run.sh $(BIN)
+
 soak: build assets ## long campaigns (SOAK_ROUNDS, default 10): live gates, crash matrix, endings, restarts, hostile bodies, a million documents
 	@echo "== soak"
 	@go test -count=$${SOAK_ROUNDS:-10} -timeout 0 -run 'Crash' ./e2e/cluster/ ./pkg/rollout/
@@ -61,6 +65,7 @@ soak: build assets ## long campaigns (SOAK_ROUNDS, default 10): live gates, cras
 	@SOAK_ROUNDS=$${SOAK_ROUNDS:-10} go test -count=1 -timeout 0 -run 'EveryEnding' ./e2e/sandbox
 	@go test -tags soak -count=1 -timeout 0 -run 'Soak' ./pkg/bodyrouter ./e2e/dataplane
 	@e2e/gatelive/run.sh $(BIN) $${SOAK_ROUNDS:-10} $(BIN)/gate-live.jsonl
+	@$(MAKE) picker-live
 
 build: ## the programs, into bin/
 	@echo "== build $(PROGRAMS)"
