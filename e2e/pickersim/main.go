@@ -61,9 +61,10 @@ func run(args []string, stdout, stderr io.Writer) error {
 		}
 		fmt.Fprintln(stderr, s.Name)
 		results := make([]simulate.Result, len(kinds))
-		for i, k := range kinds {
-			for seed := range *seeds {
-				results[i] = results[i].Plus(s.Run(k, *from+seed))
+		for seed := *from; seed < *from+*seeds; seed++ {
+			trace := s.Trace(seed)
+			for i, k := range kinds {
+				results[i] = results[i].Plus(s.Serve(k, trace, seed))
 			}
 		}
 		printRow(stdout, s.Name, results)

@@ -15,9 +15,12 @@ type Result struct {
 }
 
 // Run serves the trace of a seed under one kind of choice.
-func (s Scenario) Run(k Kind, seed uint64) Result {
+func (s Scenario) Run(k Kind, seed uint64) Result { return s.Serve(k, s.Trace(seed), seed) }
+
+// Serve serves a trace of this scenario; the seed is that of the servers and of choices.
+func (s Scenario) Serve(k Kind, trace []Request, seed uint64) Result {
 	r := newRun(s, k, seed)
-	r.play(s.Trace(seed))
+	r.play(trace)
 	return r.result
 }
 

@@ -31,14 +31,15 @@ func TestOursIsBeforeEachPeerInEveryScenario(t *testing.T) {
 		t.Run(s.Name, func(t *testing.T) {
 			t.Parallel()
 			if s.Requests = 2500; s.Groups+s.Adapters > 0 {
-				s.Requests = 800 // what the peers do not see shows soon
+				s.Requests = 600 // what the peers do not see shows soon
 			}
-			ours := s.Run(oursByDefault(t), seed)
+			trace := s.Trace(seed)
+			ours := s.Serve(oursByDefault(t), trace, seed)
 			if len(ours.TTFT) != s.Requests || ours.Herding() > 1.5 {
 				t.Errorf("%d of %d requests answered; the busiest server has %.2f means", len(ours.TTFT), s.Requests, ours.Herding())
 			}
 			for _, peer := range Peers() {
-				theirs := s.Run(peer, seed)
+				theirs := s.Serve(peer, trace, seed)
 				t.Logf("TTFT p90 %v, %s %v", ours.Quantile(0.9), peer.Name, theirs.Quantile(0.9))
 				if ours.Quantile(0.9) > theirs.Quantile(0.9)*99/100 {
 					t.Errorf("TTFT p90 %v, %s %v", ours.Quantile(0.9), peer.Name, theirs.Quantile(0.9))
