@@ -1,7 +1,8 @@
 // Command pickerlive replays one trace of picker/simulate against real processes, once
 // for each way to choose: the sandbox's model servers behind its Envoy, with the
-// reference picker and with ours; a Service, whose Pods Envoy asks in turn; and the
-// simulation's random and least request, which send to the Pods directly. It prints
+// reference picker and with ours; a Service, of whose Pods Envoy takes the one with the
+// least requests; and the simulation's round robin and random, which send to the Pods
+// directly. It prints
 // what came, beside the same trace simulated. run.sh puts it into a sandbox.
 package main
 
@@ -76,7 +77,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	for i, k := range append(simulate.Peers(), ours) {
 		fmt.Fprintln(stderr, k.Name)
 		w := way{mark: 'A' + byte(i), url: "http://" + *gateway, name: strings.ReplaceAll(k.Name, " ", "-"), pods: pods}
-		if k.Name == "random" || k.Name == "least request" {
+		if k.Name == "round robin" || k.Name == "random" {
 			w.policy = k.New(scenario, rand.New(rand.NewPCG(*seed, 0)))
 		}
 		live, failed, err := w.replay(ctx, trace)
