@@ -11,11 +11,10 @@ import (
 // begin is the time at which every run begins.
 var begin = time.Unix(1_000_000, 0)
 
-// server is one model server, and what becomes of the requests it was sent.
+// server is one model server, and when it is looked at next.
 type server struct {
 	engine   *modelsim.Engine
 	scrapeAt time.Time
-	sent     int
 }
 
 // run is one trace under one policy.
