@@ -11,10 +11,10 @@ PACKAGES := ./cmd/... ./pkg/... ./picker/... ./plugin/...
 # Two cores: the end-to-end packages start real servers, one package at a time.
 E2E      := ./e2e/...
 
-.PHONY: help demo test lint bench soak build assets unit e2e clean tools peers gate-sim packers images release-check
+.PHONY: help demo test lint bench soak build assets unit e2e clean tools peers gate-sim packers images release-check picker-sim picker-live
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: build assets ## a canary promoted and one rolled back, on a real API server and a real Envoy (about 2 min)
 	@echo "== demo: two rollouts under live traffic"
@@ -51,6 +51,14 @@ gate-sim: ## healthy and harmed canaries by the thousand, for docs/gates.md; res
 	@mkdir -p $(BIN)
 	@go run ./e2e/gatesim --state $(BIN)/gate-sim.jsonl
 
+picker-sim: ## ways to choose a model server on a simulated fleet, the table of docs/picker-quality.md (about 2 min)
+	@echo "== picker simulation"
+	@go run ./e2e/pickersim
+
+picker-live: build assets peers ## the same ways live, with the real reference picker, in a sandbox (about 4 min)
+	@echo "== ways to choose a model server, live"
+	@e2e/pickerlive/run.sh $(BIN)
+
 soak: build assets ## long campaigns (SOAK_ROUNDS, default 10): live gates, crash matrix, endings, restarts, hostile bodies, a million documents
 	@echo "== soak"
 	@go test -count=$${SOAK_ROUNDS:-10} -timeout 0 -run 'Crash' ./e2e/cluster/ ./pkg/rollout/
@@ -59,6 +67,7 @@ soak: build assets ## long campaigns (SOAK_ROUNDS, default 10): live gates, cras
 	@SOAK_ROUNDS=$${SOAK_ROUNDS:-10} go test -count=1 -timeout 0 -run 'EveryEnding' ./e2e/sandbox
 	@go test -tags soak -count=1 -timeout 0 -run 'Soak' ./pkg/bodyrouter ./e2e/dataplane
 	@e2e/gatelive/run.sh $(BIN) $${SOAK_ROUNDS:-10} $(BIN)/gate-live.jsonl
+	@$(MAKE) picker-live
 
 build: ## the programs, into bin/
 	@echo "== build $(PROGRAMS)"

@@ -29,7 +29,7 @@ func crowd(n int) (*Picker, *Request) {
 	prompt := index.NewPrompt()
 	prompt.Write(make([]byte, 16*prefix.MaxBlocks))
 	for i := range endpoints {
-		index.Learn(prompt, "lora", endpoints[i].Live.slotNumber(), time.Now())
+		index.Learn(prompt, "lora", endpoints[i].Live.Slot(), time.Now())
 	}
 	r := &Request{Model: "lora", Prompt: &prefix.Match{}, Deadline: time.Now().Add(time.Hour)}
 	index.Lookup(prompt, "lora", time.Now(), r.Prompt)

@@ -21,6 +21,9 @@
 //     counts for nothing: such an endpoint is worth what the average fresh one
 //     is, or less when our own requests on it say so. With no fresh answer at
 //     all the own requests decide, and among equals chance. Stale is never idle.
+//   - Requests that the model servers have beyond our own are taken for those of
+//     pickers like this one, which see the same answers and do the same: what we
+//     began since the last answer counts for them too, at most eight times.
 //   - Choosing the least loaded of all makes everybody choose the same one
 //     between two scrapes (Mitzenmacher, "How useful is old information?",
 //     2000). So two are drawn, each with a probability that grows with its

@@ -61,7 +61,9 @@ type served struct {
 // end of.
 func (l *Live) InFlight() int64 { return l.inFlight.Load() }
 
-func (l *Live) slotNumber() int { return int(l.slot.Load()) }
+// Slot is the number by which a prefix.Index knows the model server: 0 until a Picker
+// had it in a snapshot.
+func (l *Live) Slot() int { return int(l.slot.Load()) }
 
 // Begin counts a request that is sent here.
 func (l *Live) Begin() { l.inFlight.Add(1) }
@@ -184,13 +186,36 @@ type View struct {
 // fresh is false when there is no answer younger than maxAge; then only our own
 // requests are known.
 func (l *Live) View(model string, now time.Time, maxAge time.Duration) (v View, fresh bool) {
+	return l.view(model, now, maxAge, 1)
+}
+
+// view is View among gain pickers, this one included: each is taken to have begun and
+// ended as much as this one did. Where requests wait, what comes and goes makes the
+// queue longer and shorter.
+func (l *Live) view(model string, now time.Time, maxAge time.Duration, gain float64) (v View, fresh bool) {
 	own := float64(l.inFlight.Load())
 	load := l.load.Load()
 	if load == nil || now.Sub(load.At) > maxAge {
 		return View{Outstanding: own}, false
 	}
-	said := load.Running + load.Waiting + own - float64(load.InFlight)
-	return View{Outstanding: max(own, said), Waiting: load.Waiting, KVCache: load.KVCache, Adapter: l.adapter(load, model)}, true
+	since := gain * (own - float64(load.InFlight))
+	v = View{
+		Outstanding: max(own, load.Running+load.Waiting+since), Waiting: load.Waiting,
+		KVCache: load.KVCache, Adapter: l.adapter(load, model),
+	}
+	if v.Waiting > 0 {
+		v.Waiting = max(0, v.Waiting+since)
+	}
+	return v, true
+}
+
+// queued is the length of the queue as the model server said it last: shedding does
+// not go by guesses.
+func (l *Live) queued() float64 {
+	if load := l.load.Load(); load != nil {
+		return load.Waiting
+	}
+	return 0
 }
 
 // Snapshot is every endpoint of a pool at one moment. It must not be changed

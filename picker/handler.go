@@ -181,7 +181,7 @@ func (x *exchange) End() (extproc.Decision, error) {
 		return extproc.Decision{}, err
 	}
 	if prompt.Blocks() > 0 {
-		h.Prefixes.Learn(prompt, x.request.Model, x.endpoint.Live.slotNumber(), began)
+		h.Prefixes.Learn(prompt, x.request.Model, x.endpoint.Live.Slot(), began)
 	}
 	h.Metrics.picks.WithLabelValues(string(x.choice.Reason)).Inc()
 	x.explain()

@@ -195,7 +195,7 @@ func (p *Picker) Pick(r *Request) Choice {
 	switch {
 	case len(candidates) == 1:
 		c.Reason = OnlyOne
-	case r.Prompt != nil && r.Prompt.Held(c.Endpoint.Live.slotNumber()) > 0:
+	case r.Prompt != nil && r.Prompt.Held(c.Endpoint.Live.Slot()) > 0:
 		c.Reason = ByPrefix
 	case s.fresh == 0:
 		c.Reason = ByInFlight
@@ -239,6 +239,7 @@ func (p *Picker) late(r *Request, i int) bool {
 
 // gather appends the endpoints to choose from; not ok when it took too long.
 func (p *Picker) gather(to []candidate, endpoints []Endpoint, r *Request, now time.Time) (candidates []candidate, ok bool) {
+	gain := p.gain(endpoints, now)
 	serving := 0 // of to, at its beginning: those that answer to the model
 	for i := range endpoints {
 		e := &endpoints[i]
@@ -256,9 +257,9 @@ func (p *Picker) gather(to []candidate, endpoints []Endpoint, r *Request, now ti
 			to = to[:0]
 		}
 		c := candidate{endpoint: e}
-		c.view, c.fresh = e.Live.View(r.Model, now, p.staleness)
+		c.view, c.fresh = e.Live.view(r.Model, now, p.staleness, gain)
 		if r.Prompt != nil {
-			c.view.Missing = r.Prompt.Missing(e.Live.slotNumber())
+			c.view.Missing = r.Prompt.Missing(e.Live.Slot())
 		}
 		to = append(to, c)
 		if serves {
@@ -266,6 +267,21 @@ func (p *Picker) gather(to []candidate, endpoints []Endpoint, r *Request, now ti
 		}
 	}
 	return to, true
+}
+
+// gain estimates how many pickers there are like this one: the requests that the model
+// servers said they had, in those of our own at that time. All see the same answers and
+// would fill the same gap, each for itself; so each counts what it began since as often.
+func (p *Picker) gain(endpoints []Endpoint, now time.Time) float64 {
+	const most = 8
+	var said, own float64
+	for i := range endpoints {
+		if load := endpoints[i].Live.load.Load(); load != nil && now.Sub(load.At) <= p.staleness {
+			said += load.Running + load.Waiting
+			own += float64(load.InFlight)
+		}
+	}
+	return min(max(said/max(own, 1), 1), most)
 }
 
 // survey is what the candidates are like together.
@@ -283,7 +299,7 @@ func (p *Picker) survey(candidates []candidate) survey {
 			continue
 		}
 		s.fresh++
-		if c.view.Waiting >= p.shedQueue || c.view.KVCache >= p.shedKVCache {
+		if c.endpoint.Live.queued() >= p.shedQueue || c.view.KVCache >= p.shedKVCache {
 			s.saturated++
 		}
 		s.average.Outstanding += c.view.Outstanding
@@ -298,8 +314,10 @@ func (p *Picker) survey(candidates []candidate) survey {
 	return s
 }
 
-// better draws two different candidates, each in proportion to its score, and
-// returns the one with the higher score; not ok when it took too long. The draw is
+// better draws two different candidates, each in proportion to the cube of its score,
+// and returns the one with the higher score; not ok when it took too long. The cube
+// leaves little to those far behind, which in proportion to the score alone, or in its
+// square, waited for more first tokens (docs/picker-quality.md). The draw is
 // the weighted reservoir of Efraimidis and Spirakis (2006): the smallest of
 // exponential variables divided by weights; it needs no memory of the scores.
 func (p *Picker) better(candidates []candidate, r *Request, s survey) (better Choice, ok bool) {
@@ -314,7 +332,7 @@ func (p *Picker) better(candidates []candidate, r *Request, s survey) (better Ch
 		}
 		d := draw{at: &candidates[i]}
 		d.score = p.score(d.at, s.average)
-		d.key = p.exp() / d.score
+		d.key = p.exp() / (d.score * d.score * d.score)
 		switch {
 		case first.at == nil || d.key < first.key:
 			first, second = d, first

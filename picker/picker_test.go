@@ -17,7 +17,7 @@ import (
 func testScorers() []Scorer {
 	return []Scorer{
 		func(v View) float64 { return 1 / (1 + v.Outstanding) },
-		func(v View) float64 { return 1 / (1 + v.Waiting) },
+		func(v View) float64 { return 1 / math.Sqrt(1+v.Waiting) },
 		func(v View) float64 { return max(0.02, 1-v.KVCache) },
 	}
 }
@@ -194,6 +194,67 @@ func TestViewCorrectsTheLastAnswerByOwnRequests(t *testing.T) {
 			v, fresh := l.View("", now, 5*time.Second)
 			if v.Outstanding != tc.want || fresh != tc.fresh {
 				t.Errorf("got %v, %v", v.Outstanding, fresh)
+			}
+		})
+	}
+}
+
+// What a server had queued when it spoke is not there for ever.
+func TestTheQueueIsCorrectedByOwnRequests(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1000, 0)
+	for rule, tc := range map[string]struct {
+		waiting     float64
+		own, before int64 // in flight now, and when it was asked
+		gain, want  float64
+	}{
+		"nothing came or went":                       {4, 6, 6, 1, 4},
+		"each that ended let one in":                 {4, 3, 6, 1, 1},
+		"more than waited have ended":                {4, 0, 6, 1, 0},
+		"each that came waits as well":               {4, 8, 6, 1, 6},
+		"nobody waited: there may be room":           {0, 8, 6, 1, 0},
+		"another picker sees the same and does so":   {4, 8, 6, 2, 8},
+		"and its requests end as often":              {4, 5, 6, 2, 2},
+		"four pickers: a queue is soon made or gone": {4, 5, 6, 4, 0},
+	} {
+		t.Run(rule, func(t *testing.T) {
+			t.Parallel()
+			var l Live
+			l.Report(Load{At: now, Running: 16, Waiting: tc.waiting, InFlight: tc.before})
+			l.inFlight.Store(tc.own)
+			v, _ := l.view("", now, time.Second, tc.gain)
+			if outstanding := 16 + tc.waiting + tc.gain*float64(tc.own-tc.before); v.Waiting != tc.want || v.Outstanding != outstanding {
+				t.Errorf("%v waiting of %v; want %v of %v", v.Waiting, v.Outstanding, tc.want, outstanding)
+			}
+		})
+	}
+}
+
+func TestOtherPickersAreSeenInWhatTheServersSay(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1000, 0)
+	load := func(at time.Time, said float64, own int64) Endpoint {
+		e := endpoint(0)
+		e.Live.Report(Load{At: at, Running: said, InFlight: own})
+		return e
+	}
+	for rule, tc := range map[string]struct {
+		endpoints []Endpoint
+		want      float64
+	}{
+		"all requests are our own":          {[]Endpoint{load(now, 6, 6), load(now, 4, 4)}, 1},
+		"some have not arrived yet":         {[]Endpoint{load(now, 4, 6)}, 1},
+		"half are ours: two pickers":        {[]Endpoint{load(now, 8, 2), load(now, 4, 4)}, 2},
+		"none are ours yet: it is bounded":  {[]Endpoint{load(now, 100, 0)}, 8},
+		"idle servers":                      {[]Endpoint{load(now, 0, 0)}, 1},
+		"an old answer does not count":      {[]Endpoint{load(now, 5, 5), load(now.Add(-time.Minute), 50, 0)}, 1},
+		"no answer: as if we were the only": {[]Endpoint{endpoint(0)}, 1},
+	} {
+		t.Run(rule, func(t *testing.T) {
+			t.Parallel()
+			p, _ := seeded(tc.endpoints...)
+			if got := p.gain(tc.endpoints, now); got != tc.want {
+				t.Errorf("%v pickers, want %v", got, tc.want)
 			}
 		})
 	}

@@ -19,19 +19,25 @@ import (
 // replica is the endpoint picker as a Pod of a Deployment has it.
 type replica struct {
 	address   netip.AddrPort
+	page      string             // URL of its metrics
 	terminate context.CancelFunc // what SIGTERM does
 	ended     chan error
 }
 
-// startReplica starts a picker over one model server and waits for its readiness.
-func startReplica(t *testing.T, u *upstream) *replica {
+// startReplica starts a picker over model servers and waits for its readiness.
+func startReplica(t *testing.T, servers ...*upstream) *replica {
 	t.Helper()
 	r := &replica{address: freeAddress(t), ended: make(chan error, 1)}
 	page := freeAddress(t)
+	r.page = "http://" + page.String() + "/metrics"
+	var endpoints []string
+	for _, u := range servers {
+		endpoints = append(endpoints, u.address.String())
+	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	r.terminate = cancel
 	args := []string{
-		"--endpoints=" + u.address.String(), "--bind-address=127.0.0.1", "--secure-serving=false", "--grpc-health-port=0",
+		"--endpoints=" + strings.Join(endpoints, ","), "--bind-address=127.0.0.1", "--secure-serving=false", "--grpc-health-port=0",
 		fmt.Sprint("--grpc-port=", r.address.Port()), fmt.Sprint("--metrics-port=", page.Port()), "--drain-window=300ms", "--scrape-timeout=50ms",
 	}
 	go func() { r.ended <- pickerserver.Main(ctx, args, io.Discard) }()

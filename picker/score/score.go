@@ -1,9 +1,9 @@
 // Package score holds the scorers of the endpoint picker: small functions from
 // a model server's load to a number between 0 and 1. Start reading at New.
 //
-// Scores are ratios: the picker multiplies them, so an endpoint with twice the
-// score of another is drawn twice as often, whatever the others say. A weight is
-// an exponent: at 2 a scorer counts twice, at 0 not at all.
+// Scores are ratios: the picker multiplies them, so what doubles one score makes up
+// for what halves another, whatever the rest says. A weight is an exponent: at 2 a
+// scorer counts twice, at 0 not at all.
 package score
 
 import (
@@ -48,8 +48,9 @@ func Names() []string {
 const maxWeight = 10
 
 // New returns the scorers in use. A queued request is among the outstanding ones
-// too, so at equal weights it counts double: it is the one that makes a new request
-// wait for its first token, while running ones share the batch.
+// too, so it counts half as much again: it is the one that makes a new request wait for
+// its first token, while running ones share the batch. Counting double it outweighed
+// an adapter or a prompt that a server holds, and first tokens came later.
 func New(weights Weights) ([]picker.Scorer, error) {
 	for name, w := range weights {
 		if !slices.Contains(Names(), name) {
@@ -76,8 +77,8 @@ func New(weights Weights) ([]picker.Scorer, error) {
 // with n of them.
 func Outstanding(v picker.View) float64 { return 1 / (1 + v.Outstanding) }
 
-// Queue prefers a short queue: 1/(1+n) with n waiting.
-func Queue(v picker.View) float64 { return 1 / (1 + v.Waiting) }
+// Queue prefers a short queue: 1/√(1+n) with n waiting.
+func Queue(v picker.View) float64 { return 1 / math.Sqrt(1+v.Waiting) }
 
 // KVCache prefers free KV cache: the free share, at least floor, because a full
 // cache delays a request and does not refuse it.

@@ -60,10 +60,10 @@ func TestWeightsAreExponents(t *testing.T) {
 		weights Weights
 		want    float64
 	}{
-		"all 1 by default":      {nil, 1.0 / 2 / 4 / 2 / 4 / 4},
+		"all 1 by default":      {nil, 1.0 / 2 / 2 / 2 / 4 / 4},
 		"0 is left out":         {Weights{"queue": 0, "prefix": 0}, 1.0 / 2 / 2 / 4},
-		"2 counts twice":        {Weights{"queue": 2}, 1.0 / 2 / 16 / 2 / 4 / 4},
-		"half counts half":      {Weights{"lora": 0.5}, 1.0 / 2 / 4 / 2 / 2 / 4},
+		"2 counts twice":        {Weights{"queue": 2}, 1.0 / 2 / 4 / 2 / 4 / 4},
+		"half counts half":      {Weights{"lora": 0.5}, 1.0 / 2 / 2 / 2 / 2 / 4},
 		"nothing left: all one": {Weights{"requests": 0, "queue": 0, "kv-cache": 0, "lora": 0, "prefix": 0}, 1},
 	} {
 		if got := total(t, tc.weights, v); math.Abs(got-tc.want) > 1e-12 {

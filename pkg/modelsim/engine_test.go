@@ -290,14 +290,14 @@ func TestLoadShowsQueuesAdaptersAndCache(t *testing.T) {
 func TestPrefixBlocksMatchOnlyFromTheStart(t *testing.T) {
 	t.Parallel()
 	long := fmt.Sprintf("%0256d", 1)
-	a := prefixBlocks("", long, 16)
-	if len(a) != 4 || !slices.Equal(a, prefixBlocks("", long+"more", 16)) {
+	a := PrefixBlocks("", long, 16)
+	if len(a) != 4 || !slices.Equal(a, PrefixBlocks("", long+"more", 16)) {
 		t.Errorf("a longer prompt with the same start has other blocks: %v", a)
 	}
-	if b := prefixBlocks("adapter", long, 16); b[0] == a[0] {
+	if b := PrefixBlocks("adapter", long, 16); b[0] == a[0] {
 		t.Error("two adapters share a block")
 	}
-	if b := prefixBlocks("", "x"+long, 16); slices.Contains(a, b[3]) {
+	if b := PrefixBlocks("", "x"+long, 16); slices.Contains(a, b[3]) {
 		t.Error("a block matches without the ones before it")
 	}
 	c := newPrefixCache(4)

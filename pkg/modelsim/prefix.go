@@ -11,9 +11,9 @@ const bytesPerToken = 4
 
 func tokenCount(text string) int { return (len(text) + bytesPerToken - 1) / bytesPerToken }
 
-// prefixBlocks hashes the full KV-cache blocks of a prompt, each chained to the
+// PrefixBlocks hashes the full KV-cache blocks of a prompt, each chained to the
 // one before and all to the adapter, as vLLM's prefix cache does.
-func prefixBlocks(adapter, prompt string, blockSize int) []uint64 {
+func PrefixBlocks(adapter, prompt string, blockSize int) []uint64 {
 	size := blockSize * bytesPerToken
 	blocks := make([]uint64, 0, len(prompt)/size)
 	chain := xxhash.Sum64String(adapter)

@@ -174,7 +174,7 @@ func (c Config) plan(n uint64, adapter string, req completionRequest, chat bool)
 	for _, text := range texts {
 		job := Job{
 			Request: n, Model: cmp.Or(req.Model, c.ServedNames[0]), Adapter: adapter,
-			PromptTokens: max(1, tokenCount(text)), Blocks: prefixBlocks(adapter, text, c.BlockSize),
+			PromptTokens: max(1, tokenCount(text)), Blocks: PrefixBlocks(adapter, text, c.BlockSize),
 		}
 		room := c.MaxModelLen - job.PromptTokens
 		if room < max(req.limit(), 1) {
