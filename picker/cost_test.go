@@ -73,7 +73,9 @@ func TestAPickOverManyEndpointsIsQuick(t *testing.T) {
 
 func BenchmarkPick100(b *testing.B) {
 	p, all := crowd(100)
-	for name, r := range map[string]*Request{"free": {}, "hint, adapter and prompt": all} {
+	for name, r := range map[string]*Request{
+		"free": {}, "prompt": {Model: "base", Prompt: all.Prompt, Deadline: all.Deadline}, "hint, adapter and prompt": all,
+	} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
