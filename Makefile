@@ -37,7 +37,7 @@ lint: tools ## gofumpt, go vet, staticcheck
 	@echo "== staticcheck"; $(BIN)/tools/staticcheck -tags soak ./...
 
 bench: build assets peers ## server CPU per request beside an echo floor and the reference, in one run; writes docs/benchmarks.md
-	@echo "== benchmarks (about 8 minutes)"
+	@echo "== benchmarks (about 10 minutes)"
 	@go run ./e2e/bench --suite body-router --write docs/benchmarks.md
 	@go run ./e2e/bench --suite endpoint-picker --write docs/benchmarks.md
 
