@@ -86,14 +86,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	text := "`go run ./e2e/bench " + strings.Join(args, " ") + "`, commit " + commit(ctx) + ", " +
 		time.Now().UTC().Format(time.DateOnly) + busy() + "\n"
+	fmt.Fprint(stdout, text)
 	for _, s := range suites {
 		got, err := compete(ctx, s, o.effort, func(what string) { fmt.Fprintln(stderr, "measuring", s.title, what) })
 		if err != nil {
 			return hint.Wrap(err, "build the servers: make build && e2e/peers/build.sh")
 		}
-		text += "\n" + table(s, got)
+		rows := "\n" + table(s, got)
+		fmt.Fprint(stdout, rows)
+		text += rows
 	}
-	fmt.Fprint(stdout, text)
 	if o.write == "" {
 		return nil
 	}
