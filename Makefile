@@ -37,13 +37,13 @@ lint: tools ## gofumpt, go vet, staticcheck
 	@echo "== go vet"; go vet -tags soak ./... && (cd e2e/openai && go vet ./...)
 	@echo "== staticcheck"; $(BIN)/tools/staticcheck -tags soak ./...
 
-bench: build peers ## server CPU per request beside an echo floor and the reference, in one run; writes docs/benchmarks.md
-	@echo "== benchmarks (about 6 minutes)"
+bench: build assets peers ## server CPU per request beside an echo floor and the reference, in one run; writes docs/benchmarks.md
+	@echo "== benchmarks (about 10 minutes)"
 	@go run ./e2e/bench --suite body-router --write docs/benchmarks.md
 	@go run ./e2e/bench --suite endpoint-picker --write docs/benchmarks.md
 
 peers:
-	@echo "== the reference body router, pinned in e2e/peers (about 3 minutes the first time)"
+	@echo "== the reference body router and endpoint picker, pinned in e2e/peers (about 5 minutes the first time)"
 	@e2e/peers/build.sh
 
 gate-sim: ## healthy and harmed canaries by the thousand, for docs/gates.md; resumable

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	procv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/kubectl-infer/kubectl-infer/picker/prefix"
@@ -73,12 +74,56 @@ func TestAPickOverManyEndpointsIsQuick(t *testing.T) {
 
 func BenchmarkPick100(b *testing.B) {
 	p, all := crowd(100)
-	for name, r := range map[string]*Request{"free": {}, "hint, adapter and prompt": all} {
+	for name, r := range map[string]*Request{
+		"free": {}, "prompt": {Model: "base", Prompt: all.Prompt, Deadline: all.Deadline}, "hint, adapter and prompt": all,
+	} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				p.Pick(r)
 			}
 		})
+	}
+}
+
+// Headers that wait for the body are picked for when it is known, and not twice.
+func TestARequestHeldForItsPromptIsPickedForOnce(t *testing.T) {
+	t.Parallel()
+	for rule, body := range map[string]string{
+		"a prompt":                `{"model":"m","messages":[` + turns("a", 3) + `]}`,
+		"too short for a block":   `{"model":"m","prompt":"x"}`,
+		"a body that is not JSON": `x`,
+	} {
+		t.Run(rule, func(t *testing.T) {
+			t.Parallel()
+			g := newGateway(t, loaded(0, 0, 0, 0), loaded(1, 0, 0, 0))
+			g.remember()
+			scored := 0
+			g.picker.scorers = []Scorer{func(View) float64 { scored++; return 1 }}
+			g.mode(procv3.ProcessingMode_FULL_DUPLEX_STREAMED, procv3.ProcessingMode_STREAMED)
+			if value, _, _ := choice(append(g.request(nil, false), g.requestBody(body)...)); value == "" || scored != 2 {
+				t.Errorf("went to %q, %d of 2 endpoints scored", value, scored)
+			}
+		})
+	}
+}
+
+// What a list of models is remembered by tells apart what a pick must.
+func TestEqualListsOfModelsHaveOneDigest(t *testing.T) {
+	t.Parallel()
+	list := Models{"a": false, "b": true}
+	for rule, tc := range map[string]struct {
+		other Models
+		same  bool
+	}{
+		"the same names":          {Models{"b": true, "a": false}, true},
+		"another is the adapter":  {Models{"a": true, "b": false}, false},
+		"none is an adapter":      {Models{"a": false, "b": false}, false},
+		"one name less":           {Models{"a": false}, false},
+		"nothing, as nobody says": {Models{}, false},
+	} {
+		if got := list.digest() == tc.other.digest(); got != tc.same {
+			t.Errorf("%s: same %v", rule, got)
+		}
 	}
 }

@@ -1,6 +1,8 @@
 package picker
 
 import (
+	"hash/maphash"
+	"math/bits"
 	"net/netip"
 	"slices"
 	"sync/atomic"
@@ -54,7 +56,44 @@ type Models map[string]bool
 // served is what a model server said last about its models.
 type served struct {
 	models Models
-	sure   bool // it answered when it was asked last
+	digest uint64 // the same for equal models
+	sure   bool   // it answered when it was asked last
+}
+
+// digests is the seed of Models.digest: nobody outside can make two of them equal.
+var digests = maphash.MakeSeed()
+
+// digest stands for the names, and for which of them are adapters.
+func (m Models) digest() (sum uint64) {
+	for name, lora := range m {
+		h := maphash.String(digests, name)
+		if lora {
+			h = bits.RotateLeft64(h, 1)
+		}
+		sum += h
+	}
+	return sum
+}
+
+// answers remembers who answers to a model, so that a pool whose model servers all
+// say the same is asked once and not at every endpoint.
+type answers struct {
+	known    bool
+	digest   uint64
+	ok, lora bool
+}
+
+// of is served.serves of l; model must be the same in every call.
+func (a *answers) of(l *Live, model string) (ok, lora bool) {
+	s := l.served.Load()
+	if s == nil || s.models == nil {
+		return true, false
+	}
+	if !a.known || a.digest != s.digest {
+		a.known, a.digest = true, s.digest
+		a.ok, a.lora = s.serves(model)
+	}
+	return a.ok, a.lora
 }
 
 // InFlight is the number of requests this picker has sent here and not seen the
@@ -74,14 +113,14 @@ func (l *Live) End() { l.inFlight.Add(-1) }
 // Report stores what the model server said.
 func (l *Live) Report(load Load) { l.load.Store(&load) }
 
-// Serve stores the names the model server answers to.
-func (l *Live) Serve(m Models) { l.served.Store(&served{m, true}) }
+// Serve stores the names the model server answers to; m is not changed after.
+func (l *Live) Serve(m Models) { l.served.Store(&served{m, m.digest(), true}) }
 
 // Doubt notes that the model server did not tell its names when it was asked
 // last: those it told before are kept, and prove nothing any more.
 func (l *Live) Doubt() {
 	if s := l.served.Load(); s != nil && s.sure {
-		l.served.Store(&served{s.models, false})
+		l.served.Store(&served{s.models, s.digest, false})
 	}
 }
 
@@ -96,12 +135,17 @@ func (l *Live) models() Models {
 // Serves tells whether the model server answers to name, as far as is known:
 // true when the name is empty or the server never said what it answers to.
 func (l *Live) Serves(name string) bool {
-	models := l.models()
-	if models == nil || name == "" {
-		return true
+	serves, _ := l.served.Load().serves(name)
+	return serves
+}
+
+// serves tells in one look also whether name is a LoRA adapter there.
+func (s *served) serves(name string) (ok, lora bool) {
+	if s == nil || s.models == nil || name == "" {
+		return true, false
 	}
-	_, ok := models[name]
-	return ok
+	lora, ok = s.models[name]
+	return ok, lora
 }
 
 // lacks tells whether the model server is known not to answer to name: it said so
@@ -115,16 +159,16 @@ func (l *Live) lacks(name string, now time.Time, maxAge time.Duration) bool {
 	return !ok
 }
 
-// adapter tells how ready the model server is for a request of this model.
-func (l *Live) adapter(load *Load, name string) Adapter {
+// adapter tells how ready the model server is for a request of a LoRA adapter.
+func (l *Load) adapter(name string) Adapter {
 	switch {
-	case !l.models()[name] || load.MaxAdapters <= 0:
+	case l.MaxAdapters <= 0:
 		return NoAdapter
-	case slices.Contains(load.ActiveAdapters, name):
+	case slices.Contains(l.ActiveAdapters, name):
 		return AdapterActive
-	case slices.Contains(load.QueuedAdapters, name):
+	case slices.Contains(l.QueuedAdapters, name):
 		return AdapterLoading
-	case load.adapters() < load.MaxAdapters:
+	case l.adapters() < l.MaxAdapters:
 		return AdapterRoom
 	default:
 		return AdapterFull
@@ -186,25 +230,27 @@ type View struct {
 // fresh is false when there is no answer younger than maxAge; then only our own
 // requests are known.
 func (l *Live) View(model string, now time.Time, maxAge time.Duration) (v View, fresh bool) {
-	return l.view(model, now, maxAge, 1)
+	_, lora := l.served.Load().serves(model)
+	return l.view(model, lora, now, maxAge, 1)
 }
 
-// view is View among gain pickers, this one included: each is taken to have begun and
-// ended as much as this one did. Where requests wait, what comes and goes makes the
-// queue longer and shorter.
-func (l *Live) view(model string, now time.Time, maxAge time.Duration, gain float64) (v View, fresh bool) {
+// view is View for a model that is an adapter of the endpoint (lora) or not, among
+// gain pickers, this one included: each is taken to have begun and ended as much as
+// this one did. Where requests wait, what comes and goes makes the queue longer and
+// shorter.
+func (l *Live) view(model string, lora bool, now time.Time, maxAge time.Duration, gain float64) (v View, fresh bool) {
 	own := float64(l.inFlight.Load())
 	load := l.load.Load()
 	if load == nil || now.Sub(load.At) > maxAge {
 		return View{Outstanding: own}, false
 	}
 	since := gain * (own - float64(load.InFlight))
-	v = View{
-		Outstanding: max(own, load.Running+load.Waiting+since), Waiting: load.Waiting,
-		KVCache: load.KVCache, Adapter: l.adapter(load, model),
-	}
+	v = View{Outstanding: max(own, load.Running+load.Waiting+since), Waiting: load.Waiting, KVCache: load.KVCache}
 	if v.Waiting > 0 {
 		v.Waiting = max(0, v.Waiting+since)
+	}
+	if lora {
+		v.Adapter = load.adapter(model)
 	}
 	return v, true
 }
@@ -228,7 +274,7 @@ type Snapshot struct {
 func (s *Snapshot) Ready() int {
 	n := 0
 	for i := range s.Endpoints {
-		if e := &s.Endpoints[i]; e.Ready && !e.Terminating {
+		if s.Endpoints[i].available() {
 			n++
 		}
 	}
@@ -240,7 +286,7 @@ func (s *Snapshot) Ready() int {
 func (s *Snapshot) Serving() map[string]int {
 	counts := map[string]int{}
 	for i := range s.Endpoints {
-		if e := &s.Endpoints[i]; available(e, nil) {
+		if e := &s.Endpoints[i]; e.available() {
 			for name := range e.Live.models() {
 				counts[name]++
 			}

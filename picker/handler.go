@@ -52,9 +52,10 @@ func (h *Handler) rules() *rewrite.Table {
 	return &rewrite.Table{}
 }
 
-// exchange is one request and its response. It picks at the headers, because a
-// gateway in BUFFERED mode never shows a body to a request that has only
-// trailers, and again at the end when the body changed what is asked for.
+// exchange is one request and its response. It picks at the headers where they are
+// answered at once, because a gateway in BUFFERED mode never shows a body to a
+// request that has only trailers, and at the end when the body changed what is
+// asked for.
 type exchange struct {
 	handler *Handler
 	began   time.Time
@@ -95,6 +96,9 @@ func (x *exchange) Headers(r *extproc.Request) (extproc.Decision, error) {
 	x.strip = foreign(r)
 	x.body.open(r, x.asked == "" || x.wanted != "" || !x.rules.Empty(), h.Prefixes)
 	x.aim(x.asked)
+	if x.body.prompt != nil && !r.AnswerNow {
+		return extproc.Decision{}, nil // sent by nobody: End decides, and knows the prompt
+	}
 	if err := x.pick(x.began); err != nil {
 		return extproc.Decision{}, err
 	}
@@ -170,7 +174,7 @@ func (x *exchange) End() (extproc.Decision, error) {
 		x.request.Prompt, changed = &prefix.Match{}, true
 		h.Prefixes.Lookup(prompt, x.request.Model, began, x.request.Prompt)
 	}
-	if changed && x.body.whole {
+	if x.endpoint == nil || changed && x.body.whole {
 		if err := x.pick(began); err != nil {
 			return extproc.Decision{}, err
 		}

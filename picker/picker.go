@@ -39,9 +39,6 @@ type Choice struct {
 	Score      float64
 }
 
-// Filter tells whether an endpoint is eligible for a request.
-type Filter func(*Endpoint, *Request) bool
-
 // Scorer judges a load between 0 (avoid) and 1 (idle). Scores are multiplied,
 // so only their ratios matter, and one bad score spoils the rest.
 type Scorer func(View) float64
@@ -86,7 +83,6 @@ type Options struct {
 type Picker struct {
 	snapshot  atomic.Pointer[Snapshot]
 	staleness time.Duration
-	filters   []Filter
 	scorers   []Scorer
 	clock     clock.PassiveClock
 	exp       func() float64
@@ -102,7 +98,6 @@ type Picker struct {
 func New(o Options) *Picker {
 	p := &Picker{
 		staleness: o.Staleness,
-		filters:   []Filter{available, inSubset, notChosen},
 		scorers:   o.Scorers,
 		clock:     o.Clock,
 		exp:       o.Exp,
@@ -144,7 +139,7 @@ func (p *Picker) Unloaded(model string) bool {
 	endpoints, now := p.snapshot.Load().Endpoints, p.clock.Now()
 	asked := false
 	for i := range endpoints {
-		if e := &endpoints[i]; available(e, nil) {
+		if e := &endpoints[i]; e.available() {
 			if !e.Live.lacks(model, now, p.staleness) {
 				return false
 			}
@@ -154,17 +149,10 @@ func (p *Picker) Unloaded(model string) bool {
 	return asked
 }
 
-func available(e *Endpoint, _ *Request) bool { return e.Ready && !e.Terminating }
-func notChosen(e *Endpoint, r *Request) bool { return !slices.Contains(r.except, e.Address) }
-func inSubset(e *Endpoint, r *Request) bool  { return r.Subset.Includes(e.Address) }
+func (e *Endpoint) available() bool { return e.Ready && !e.Terminating }
 
-func (p *Picker) eligible(e *Endpoint, r *Request) bool {
-	for _, f := range p.filters {
-		if !f(e, r) {
-			return false
-		}
-	}
-	return true
+func eligible(e *Endpoint, r *Request) bool {
+	return e.available() && r.Subset.Includes(e.Address) && !(len(r.except) > 0 && slices.Contains(r.except, e.Address))
 }
 
 // Pick chooses an endpoint for r. It allocates nothing and does not count the
@@ -175,7 +163,7 @@ func (p *Picker) eligible(e *Endpoint, r *Request) bool {
 // that the client can understand.
 func (p *Picker) Pick(r *Request) Choice {
 	endpoints, now := p.snapshot.Load().Endpoints, p.clock.Now()
-	candidates, ok := p.gather(p.borrow(), endpoints, r, now)
+	candidates, s, ok := p.gather(p.borrow(), endpoints, r, now)
 	defer p.giveBack(candidates)
 	switch {
 	case !ok:
@@ -183,7 +171,6 @@ func (p *Picker) Pick(r *Request) Choice {
 	case len(candidates) == 0:
 		return Choice{Reason: refusal(endpoints)}
 	}
-	s := p.survey(candidates)
 	if r.Priority < p.shedBelow && s.fresh > 0 && s.saturated == s.fresh {
 		return Choice{Reason: Shed}
 	}
@@ -238,35 +225,39 @@ func (p *Picker) late(r *Request, i int) bool {
 }
 
 // gather appends the endpoints to choose from; not ok when it took too long.
-func (p *Picker) gather(to []candidate, endpoints []Endpoint, r *Request, now time.Time) (candidates []candidate, ok bool) {
+func (p *Picker) gather(to []candidate, endpoints []Endpoint, r *Request, now time.Time) (candidates []candidate, s survey, ok bool) {
 	gain := p.gain(endpoints, now)
 	serving := 0 // of to, at its beginning: those that answer to the model
+	var served answers
 	for i := range endpoints {
 		e := &endpoints[i]
 		if p.late(r, i) {
-			return to, false
+			return to, s, false
 		}
-		if !p.eligible(e, r) {
+		if !eligible(e, r) {
 			continue
 		}
-		serves := e.Live.Serves(r.Model)
+		serves, lora := served.of(e.Live, r.Model)
 		if !serves && serving > 0 {
 			continue
 		}
 		if serves && serving == 0 {
-			to = to[:0]
+			to, s = to[:0], survey{}
 		}
 		c := candidate{endpoint: e}
-		c.view, c.fresh = e.Live.view(r.Model, now, p.staleness, gain)
+		c.view, c.fresh = e.Live.view(r.Model, lora, now, p.staleness, gain)
 		if r.Prompt != nil {
 			c.view.Missing = r.Prompt.Missing(e.Live.Slot())
+		}
+		if c.fresh {
+			s.add(c.view, e.Live.queued() >= p.shedQueue || c.view.KVCache >= p.shedKVCache)
 		}
 		to = append(to, c)
 		if serves {
 			serving++
 		}
 	}
-	return to, true
+	return to, s.averaged(), true
 }
 
 // gain estimates how many pickers there are like this one: the requests that the model
@@ -288,24 +279,20 @@ func (p *Picker) gain(endpoints []Endpoint, now time.Time) float64 {
 type survey struct {
 	fresh     int  // those with a fresh load
 	saturated int  // of those
-	average   View // of those
+	average   View // of those; their sum until averaged
 }
 
-func (p *Picker) survey(candidates []candidate) survey {
-	var s survey
-	for i := range candidates {
-		c := &candidates[i]
-		if !c.fresh {
-			continue
-		}
-		s.fresh++
-		if c.endpoint.Live.queued() >= p.shedQueue || c.view.KVCache >= p.shedKVCache {
-			s.saturated++
-		}
-		s.average.Outstanding += c.view.Outstanding
-		s.average.Waiting += c.view.Waiting
-		s.average.KVCache += c.view.KVCache
+func (s *survey) add(v View, saturated bool) {
+	s.fresh++
+	if saturated {
+		s.saturated++
 	}
+	s.average.Outstanding += v.Outstanding
+	s.average.Waiting += v.Waiting
+	s.average.KVCache += v.KVCache
+}
+
+func (s survey) averaged() survey {
 	if n := float64(s.fresh); n > 0 {
 		s.average.Outstanding /= n
 		s.average.Waiting /= n
@@ -383,7 +370,7 @@ func refusal(endpoints []Endpoint) Reason {
 		return NoEndpoints
 	}
 	for i := range endpoints {
-		if available(&endpoints[i], nil) {
+		if endpoints[i].available() {
 			return NotInSubset
 		}
 	}

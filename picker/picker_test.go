@@ -222,7 +222,7 @@ func TestTheQueueIsCorrectedByOwnRequests(t *testing.T) {
 			var l Live
 			l.Report(Load{At: now, Running: 16, Waiting: tc.waiting, InFlight: tc.before})
 			l.inFlight.Store(tc.own)
-			v, _ := l.view("", now, time.Second, tc.gain)
+			v, _ := l.view("", false, now, time.Second, tc.gain)
 			if outstanding := 16 + tc.waiting + tc.gain*float64(tc.own-tc.before); v.Waiting != tc.want || v.Outstanding != outstanding {
 				t.Errorf("%v waiting of %v; want %v of %v", v.Waiting, v.Outstanding, tc.want, outstanding)
 			}

@@ -160,8 +160,9 @@ func TestAdapterCapacityCountsEachAdapterOnce(t *testing.T) {
 			t.Parallel()
 			l := &Live{}
 			l.Serve(models)
-			if got := l.adapter(&tc.load, tc.model); got != tc.want {
-				t.Errorf("got %d, want %d", got, tc.want)
+			l.Report(tc.load)
+			if v, _ := l.View(tc.model, tc.load.At, time.Second); v.Adapter != tc.want {
+				t.Errorf("got %d, want %d", v.Adapter, tc.want)
 			}
 		})
 	}

@@ -67,10 +67,9 @@ func parseEntry(entry string) (netip.AddrPort, bool) {
 
 // Includes tells whether the hint leaves this address eligible. It does not
 // allocate.
-func (s Subset) Includes(address netip.AddrPort) bool {
-	if !s.restricts {
-		return true
-	}
+func (s Subset) Includes(address netip.AddrPort) bool { return !s.restricts || s.names(address) }
+
+func (s Subset) names(address netip.AddrPort) bool {
 	if _, found := slices.BinarySearchFunc(s.addresses, address, netip.AddrPort.Compare); found {
 		return true
 	}

@@ -8,6 +8,7 @@ type shape string
 
 const (
 	longString shape = "one long string"
+	oneMessage shape = "one message" // what a picker is asked: a chat
 	escapes    shape = "chat of escapes"
 )
 
@@ -18,9 +19,11 @@ const model = "qwen"
 // server may stop early.
 func body(s shape, size int) []byte {
 	const tail = `,"model":"` + model + `"}`
-	if s == longString {
-		const head = `{"prompt":"`
-		return []byte(head + fill("The quick brown fox jumps over the lazy dog. ", size-len(head)-1-len(tail)) + `"` + tail)
+	switch s {
+	case longString:
+		return []byte(within(`{"prompt":"`, `"`+tail, size))
+	case oneMessage:
+		return []byte(within(`{"messages":[{"role":"user","content":"`, `"}]`+tail, size))
 	}
 	const (
 		head    = `{"messages":[`
@@ -37,6 +40,11 @@ func body(s shape, size int) []byte {
 		messages[i] = open + fill(content, max(share-len(open)-len(shut), 0)) + shut
 	}
 	return []byte(head + strings.Join(messages, ",") + "]" + tail)
+}
+
+// within fills up what stands between head and tail.
+func within(head, tail string, size int) string {
+	return head + fill("The quick brown fox jumps over the lazy dog. ", size-len(head)-len(tail)) + tail
 }
 
 // fill repeats text up to n bytes and never cuts inside it: dots make up the rest.

@@ -7,7 +7,7 @@ import (
 
 func TestBodiesAreOfTheirSizeAndValid(t *testing.T) {
 	t.Parallel()
-	for _, s := range []shape{longString, escapes} {
+	for _, s := range []shape{longString, oneMessage, escapes} {
 		for _, size := range []int{2 << 10, 16 << 10, 1 << 20} {
 			b := body(s, size)
 			var read struct {

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -34,6 +35,8 @@ func main() {
 // options are the command line.
 type options struct {
 	suite, bin, write, only, floor string
+	pods                           []int
+	long                           bool
 	effort                         effort
 }
 
@@ -44,10 +47,13 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	fs.SortFlags = false
 	fs.StringVar(&o.suite, "suite", "body-router", "what to measure: body-router or endpoint-picker")
 	fs.StringVar(&o.only, "only", "", "measure only the cases whose name contains this")
+	fs.IntSliceVar(&o.pods, "pods", []int{8, 400}, "sizes of the pools that pickers pick from")
+	fs.BoolVar(&o.long, "long-pages", false, "Pods give vLLM's whole metrics page, and not only the gauges that pickers read")
 	fs.StringVar(&o.bin, "bin", "bin", "folder of our programs, and of the peers in its folder peers")
 	fs.StringVar(&o.write, "write", "", "also write the table into this Markdown file, between the marks of the suite")
 	fs.IntVar(&o.effort.rounds, "rounds", 7, "turns of each server in each case; the median is reported")
 	fs.DurationVar(&o.effort.slice, "slice", 400*time.Millisecond, "length of a turn")
+	fs.DurationVar(&o.effort.idle, "idle", 4*time.Second, "how long each picker is watched without requests")
 	fs.IntVar(&o.effort.concurrency, "concurrency", 8, "requests at once")
 	fs.IntVar(&o.effort.connections, "connections", 2, "connections of the driver to a server; Envoy has one per worker")
 	fs.StringVar(&o.floor, "serve-floor", "", "serve the floor at this address instead of measuring")
@@ -73,56 +79,62 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(folder) }()
-	s, err := o.prepare(ctx, folder)
+	suites, stop, err := o.prepare(ctx, folder)
+	defer stop()
 	if err != nil {
 		return err
 	}
-	all, memory, err := compete(ctx, s, o.effort, func(label string) { fmt.Fprintln(stderr, "measuring", label) })
-	if err != nil {
-		return hint.Wrap(err, "build the servers: make build && e2e/peers/build.sh")
-	}
 	text := "`go run ./e2e/bench " + strings.Join(args, " ") + "`, commit " + commit(ctx) + ", " +
-		time.Now().UTC().Format(time.DateOnly) + "\n\n" + table(s, all, memory)
+		time.Now().UTC().Format(time.DateOnly) + busy() + "\n"
 	fmt.Fprint(stdout, text)
+	for _, s := range suites {
+		got, err := compete(ctx, s, o.effort, func(what string) { fmt.Fprintln(stderr, "measuring", s.title, what) })
+		if err != nil {
+			return hint.Wrap(err, "build the servers: make build && e2e/peers/build.sh")
+		}
+		rows := "\n" + table(s, got)
+		fmt.Fprint(stdout, rows)
+		text += rows
+	}
 	if o.write == "" {
 		return nil
 	}
 	return rewrite(o.write, o.suite, text)
 }
 
-// prepare makes the suite, and what its servers need beside them.
-func (o *options) prepare(ctx context.Context, folder string) (suite, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return suite{}, err
+// prepare makes the suites, and what their servers need beside them until stop is
+// called, which is never nil.
+func (o *options) prepare(ctx context.Context, folder string) (suites []suite, stop func(), err error) {
+	stop = func() {}
+	p := places{kubeconfig: filepath.Join(folder, "kubeconfig")}
+	if p.self, err = os.Executable(); err != nil {
+		return nil, stop, err
 	}
-	bin, err := filepath.Abs(o.bin)
-	if err != nil {
-		return suite{}, err
+	if p.bin, err = filepath.Abs(o.bin); err != nil {
+		return nil, stop, err
 	}
-	p := places{self: self, bin: bin, kubeconfig: filepath.Join(folder, "kubeconfig")}
-	if err := os.WriteFile(p.kubeconfig, []byte(nobody), 0o600); err != nil {
-		return suite{}, err
-	}
-	var s suite
 	switch o.suite {
 	case "body-router":
-		s, err = bodyRouter(p)
-	case "endpoint-picker":
-		if p.targets, err = serveModelServers(ctx, 8); err == nil {
-			s, err = endpointPicker(p)
+		if err := os.WriteFile(p.kubeconfig, []byte(nobody), 0o600); err != nil {
+			return nil, stop, err
 		}
+		o.effort.idle = 0
+		suites = make([]suite, 1)
+		suites[0], err = bodyRouter(p)
+	case "endpoint-picker":
+		c, failed := startCluster(ctx, folder, o.long)
+		stop = c.stop
+		if failed != nil {
+			return nil, stop, failed
+		}
+		suites, err = endpointPickers(ctx, p, c, o.pods)
 	default:
 		err = fmt.Errorf("--suite %s: neither body-router nor endpoint-picker", o.suite)
 	}
-	var kept []contest
-	for _, c := range s.contests {
-		if strings.Contains(c.label, o.only) {
-			kept = append(kept, c)
-		}
+	for i := range suites {
+		suites[i].contests = slices.DeleteFunc(suites[i].contests, func(c contest) bool { return !strings.Contains(c.label, o.only) })
 	}
-	s.contests = kept
-	return s, err
+	return suites, stop, err
 }
 
 // nobody is a kubeconfig for servers that insist on one and never use it.
@@ -133,6 +145,17 @@ contexts: [{name: none, context: {cluster: none, user: none}}]
 users: [{name: none, user: {}}]
 current-context: none
 `
+
+// busy tells how many threads wanted a core of this machine over the last minute:
+// figures taken beside other work are worth less.
+func busy() string {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return ""
+	}
+	load, _, _ := strings.Cut(string(text), " ")
+	return ", load average before it " + load
+}
 
 // commit names what is measured; "unknown" outside a clone.
 func commit(ctx context.Context) string {

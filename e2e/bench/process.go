@@ -53,6 +53,11 @@ func (p *process) stop() {
 	_ = p.cmd.Wait()
 }
 
+// sleep stops the process until wake, so that what it does by itself, such as
+// asking hundreds of model servers for their load, is not in another one's way.
+func (p *process) sleep() error { return p.cmd.Process.Signal(syscall.SIGSTOP) }
+func (p *process) wake() error  { return p.cmd.Process.Signal(syscall.SIGCONT) }
+
 // cpu returns the CPU time of all the process's threads since it began, user and
 // system, to the nanosecond: the clock of clock_getcpuclockid(3).
 func (p *process) cpu() (time.Duration, error) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 
@@ -18,6 +19,8 @@ const (
 // the floor, the second ours.
 type suite struct {
 	name       string
+	title      string // of its table; "" for none
+	pods       int    // to pick from; 0 for body routers
 	contenders []contender
 	contests   []contest
 }
@@ -26,8 +29,7 @@ type suite struct {
 type places struct {
 	self       string // this program: it serves the floor
 	bin        string // our programs, and those of e2e/peers in bin/peers
-	kubeconfig string // for peers, which want one
-	targets    string // model servers, ip:port,…
+	kubeconfig string // for body routers of peers, which want one and do not use it
 }
 
 func floorContender(p places) contender {
@@ -77,31 +79,70 @@ func referenceRouter(p places, m mode, streaming string) contender {
 	}
 }
 
-// endpointPicker compares pickers with eight model servers: request bodies of
-// three sizes with a short answer, and one with a long answer.
-func endpointPicker(p places) (suite, error) {
-	s := suite{name: "endpoint-picker", contenders: []contender{
+// endpointPickers makes a pool of each size, and a suite for it.
+func endpointPickers(ctx context.Context, p places, c *cluster, sizes []int) ([]suite, error) {
+	var suites []suite
+	for _, pods := range sizes {
+		pool := fmt.Sprintf("pods-%d", pods)
+		if err := c.addPool(ctx, pool, pods); err != nil {
+			return nil, err
+		}
+		s, err := endpointPicker(p, c, pool, pods)
+		if err != nil {
+			return nil, err
+		}
+		suites = append(suites, s)
+	}
+	return suites, nil
+}
+
+// endpointPicker compares pickers of the pool, which has so many Pods: request
+// bodies of three sizes with a short answer, and one with a long answer. The
+// reference serves full duplex only.
+func endpointPicker(p places, c *cluster, pool string, pods int) (suite, error) {
+	env := []string{"KUBECONFIG=" + c.kubeconfig}
+	s := suite{name: "endpoint-picker", title: fmt.Sprintf("%d Pods", pods), pods: pods, contenders: []contender{
 		floorContender(p),
-		{name: ours, sets: header.DestinationEndpoint, argv: func(grpc, health, metrics string) []string {
-			return []string{
-				filepath.Join(p.bin, "endpoint-picker"), "--bind-address", "127.0.0.1", "--secure-serving=false",
-				"--endpoints", p.targets, "--grpc-port", grpc, "--grpc-health-port", health, "--metrics-port", metrics,
-			}
-		}},
+		{
+			name: ours, sets: header.DestinationEndpoint, env: env, endpoints: "infer_picker_ready_endpoints",
+			argv: func(grpc, health, metrics string) []string {
+				return []string{
+					filepath.Join(p.bin, "endpoint-picker"), "--bind-address", "127.0.0.1", "--secure-serving=false",
+					"--pool-name", pool, "--pool-namespace", "default",
+					"--grpc-port", grpc, "--grpc-health-port", health, "--metrics-port", metrics,
+				}
+			},
+		},
+		{
+			name: thePeer, mode: fullDuplex, sets: header.DestinationEndpoint, env: env, endpoints: "inference_pool_ready_pods",
+			argv: func(grpc, health, metrics string) []string {
+				return []string{
+					filepath.Join(p.bin, "peers", "refepp"),
+					"--secure-serving=false", "--metrics-endpoint-auth=false", "--tracing=false",
+					"--pool-name", pool, "--pool-namespace", "default",
+					"--grpc-port", grpc, "--grpc-health-port", health, "--metrics-port", metrics,
+				}
+			},
+		},
 	}}
+	return s, s.addPicks()
+}
+
+// addPicks adds what a picker is asked.
+func (s *suite) addPicks() error {
 	for _, m := range []mode{fullDuplex, buffered} {
 		for _, c := range []struct{ size, chunks int }{{1 << 10, 1}, {16 << 10, 1}, {128 << 10, 1}, {1 << 10, 200}} {
 			answer, err := response(c.chunks)
 			if err != nil {
-				return suite{}, err
+				return err
 			}
 			label := fmt.Sprintf("%s, %s, answer of %d", m, sizeName(c.size), c.chunks)
-			if err := s.add(label, m, body(longString, c.size), answer); err != nil {
-				return suite{}, err
+			if err := s.add(label, m, body(oneMessage, c.size), answer); err != nil {
+				return err
 			}
 		}
 	}
-	return s, nil
+	return nil
 }
 
 // add adds a contest: one request and the answer to it.

@@ -10,9 +10,12 @@ import (
 
 // table writes the results as Markdown: server CPU time per request, its ratio
 // to the floor, and the driver's latencies.
-func table(s suite, all []results, memory map[string]int64) string {
-	names := s.names()
+func table(s suite, o outcome) string {
+	names, all := s.names(), o.contests
 	var b strings.Builder
+	if s.title != "" {
+		b.WriteString("**" + s.title + "**\n\n")
+	}
 	b.WriteString("| case |")
 	for _, name := range names {
 		fmt.Fprintf(&b, " %s, CPU µs |", name)
@@ -25,21 +28,37 @@ func table(s suite, all []results, memory map[string]int64) string {
 	for i, contest := range s.contests {
 		fmt.Fprintf(&b, "| %s |", contest.label)
 		for _, name := range names {
-			fmt.Fprintf(&b, " %.0f |", float64(all[i].of(name, func(s sample) time.Duration { return s.cpu }))/1e3)
+			b.WriteString(cell(all[i], name, func() string {
+				return fmt.Sprintf("%.0f", float64(all[i].of(name, func(s sample) time.Duration { return s.cpu }))/1e3)
+			}))
 		}
 		fmt.Fprintf(&b, " %.2f |", all[i].ratio(ours, theFloor))
 		for _, name := range names {
-			fmt.Fprintf(&b, " %.2f / %.2f |", all[i].of(name, func(s sample) time.Duration { return s.p50 }).Seconds()*1e3,
-				all[i].of(name, func(s sample) time.Duration { return s.p99 }).Seconds()*1e3)
+			b.WriteString(cell(all[i], name, func() string {
+				return fmt.Sprintf("%.2f / %.2f", all[i].of(name, func(s sample) time.Duration { return s.p50 }).Seconds()*1e3,
+					all[i].of(name, func(s sample) time.Duration { return s.p99 }).Seconds()*1e3)
+			}))
 		}
 		b.WriteString("\n")
 	}
-	peaks := make([]string, len(names))
+	peaks, idle := make([]string, len(names)), make([]string, len(names))
 	for i, name := range names {
-		peaks[i] = fmt.Sprintf("%s %d MiB", name, memory[name]>>20)
+		peaks[i] = fmt.Sprintf("%s %d MiB", name, o.standings[name].memory>>20)
+		idle[i] = fmt.Sprintf("%s %.3f", name, o.standings[name].idle)
 	}
 	fmt.Fprintf(&b, "\nPeak resident memory over all of it: %s.\n", strings.Join(peaks, ", "))
+	if s.pods > 0 {
+		fmt.Fprintf(&b, "Cores used without a request: %s.\n", strings.Join(idle, ", "))
+	}
 	return b.String()
+}
+
+// cell is empty where the contender does not serve the case's mode.
+func cell(r results, name string, text func() string) string {
+	if len(r[name]) == 0 {
+		return " |"
+	}
+	return " " + text() + " |"
 }
 
 // names lists the contenders once each, in order.

@@ -4,6 +4,12 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 mkdir -p ../../bin/peers
-cd refbbr
-echo "building the reference body router (sigs.k8s.io/gateway-api-inference-extension/cmd/bbr)"
-go build -o ../../../bin/peers/refbbr sigs.k8s.io/gateway-api-inference-extension/cmd/bbr
+
+# peer FOLDER PROGRAM: FOLDER pins the module, cmd/PROGRAM of it becomes bin/peers/FOLDER.
+peer() {
+  echo "building the reference $2 (sigs.k8s.io/gateway-api-inference-extension/cmd/$2)"
+  (cd "$1" && go build -trimpath -o "../../../bin/peers/$1" "sigs.k8s.io/gateway-api-inference-extension/cmd/$2")
+}
+
+peer refbbr bbr
+peer refepp epp
