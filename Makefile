@@ -53,7 +53,7 @@ gate-sim: ## healthy and harmed canaries by the thousand, for docs/gates.md; res
 soak: build assets ## long campaigns (SOAK_ROUNDS, default 10): live gates, crash matrix, endings, restarts, hostile bodies, a million documents
 	@echo "== soak"
 	@go test -count=$${SOAK_ROUNDS:-10} -timeout 0 -run 'Crash' ./e2e/cluster/ ./pkg/rollout/
-	@go test -tags soak -count=1 -timeout 0 -v -run SoakKilled ./e2e/cluster
+	@go test -tags soak -count=1 -timeout 0 -v -run 'SoakKilled|SoakCrash' ./e2e/cluster
 	@SOAK_ROUNDS=$${SOAK_ROUNDS:-10} go test -count=1 -timeout 0 -run 'EveryEnding' ./e2e/sandbox
 	@go test -tags soak -count=1 -timeout 0 -run 'Soak' ./pkg/bodyrouter ./e2e/dataplane
 	@e2e/gatelive/run.sh $(BIN) $${SOAK_ROUNDS:-10} $(BIN)/gate-live.jsonl
