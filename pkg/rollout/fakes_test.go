@@ -23,7 +23,7 @@ type world struct {
 	now         time.Time
 	accepted    bool
 	record      rollout.Record
-	written     []byte // the record, as the next process reads it
+	written     []byte         // the record, as the next process reads it
 	shares      []rollout.Goal // every share ever written to the first target
 	calls       int
 	dieAt       int  // the call to die at, 0 for never

@@ -120,8 +120,8 @@ func TestAWatchThatBreaksIsBegunAgain(t *testing.T) {
 	t.Parallel()
 	expired := &metav1.Status{Status: metav1.StatusFailure, Code: 410, Reason: metav1.StatusReasonExpired, Message: "too old resource version"}
 	tests := map[string]func(*testing.T, *watches, *watch.FakeWatcher){
-		"it ends":                   func(_ *testing.T, _ *watches, events *watch.FakeWatcher) { events.Stop() },
-		"it was compacted away":     func(_ *testing.T, _ *watches, events *watch.FakeWatcher) { events.Error(expired) },
+		"it ends":               func(_ *testing.T, _ *watches, events *watch.FakeWatcher) { events.Stop() },
+		"it was compacted away": func(_ *testing.T, _ *watches, events *watch.FakeWatcher) { events.Error(expired) },
 		"it cannot be begun at once": func(t *testing.T, w *watches, events *watch.FakeWatcher) {
 			events.Stop()
 			w.next(t, func() (watch.Interface, error) { return nil, errors.New("connection refused") })

@@ -67,9 +67,9 @@ func TestWhoseARouteIs(t *testing.T) {
 			metadata{annotations: map[string]string{"meta.helm.sh/release-name": "chat"}, labels: map[string]string{"app.kubernetes.io/managed-by": "Helm"}},
 			"Helm", "meta.helm.sh/release-name=chat", "do not upgrade release chat",
 		},
-		"Helm by its manager":                        {by(wroteBy("helm", update, rules)), "Helm", "field manager helm", "--gitops=suspended"},
-		"kubectl is hands":                           {by(wroteBy("kubectl-client-side-apply", update, rules)), "", "", ""},
-		"so are we":                                  {by(wroteBy(FieldManager, update, rules)), "", "", ""},
+		"Helm by its manager": {by(wroteBy("helm", update, rules)), "Helm", "field manager helm", "--gitops=suspended"},
+		"kubectl is hands":    {by(wroteBy("kubectl-client-side-apply", update, rules)), "", "", ""},
+		"so are we":           {by(wroteBy(FieldManager, update, rules)), "", "", ""},
 		"a chart's labels without a release are none": {metadata{labels: map[string]string{"app.kubernetes.io/managed-by": "Helm"}}, "", "", ""},
 	}
 	for name, tt := range tests {

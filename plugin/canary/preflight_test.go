@@ -54,12 +54,12 @@ func TestAGitOpsOwnerIsRefusedUnlessSomebodyAnswersForIt(t *testing.T) {
 		err, hint   string
 		note        string
 	}{
-		"Argo CD is refused, with its ignore rule":      {argo, "argocd-controller", "", "owned by Argo CD (field manager argocd-controller), which would revert", "ignoreDifferences", ""},
-		"Argo CD whose weights are ignored is let by":   {argo, "argocd-controller", "ignored", "", "", ""},
-		"Argo CD that is suspended is let by":           {argo, "argocd-controller", "suspended", "", "", ""},
-		"Flux is refused, with its suspend command":     {nil, "kustomize-controller", "", "owned by Flux", "flux suspend kustomization", ""},
-		"Helm is refused, with its release":             {helm, "helm", "", "owned by Helm", "do not upgrade release chat", ""},
-		"Helm that nobody runs meanwhile is let by":     {helm, "helm", "suspended", "", "", ""},
+		"Argo CD is refused, with its ignore rule":       {argo, "argocd-controller", "", "owned by Argo CD (field manager argocd-controller), which would revert", "ignoreDifferences", ""},
+		"Argo CD whose weights are ignored is let by":    {argo, "argocd-controller", "ignored", "", "", ""},
+		"Argo CD that is suspended is let by":            {argo, "argocd-controller", "suspended", "", "", ""},
+		"Flux is refused, with its suspend command":      {nil, "kustomize-controller", "", "owned by Flux", "flux suspend kustomization", ""},
+		"Helm is refused, with its release":              {helm, "helm", "", "owned by Helm", "do not upgrade release chat", ""},
+		"Helm that nobody runs meanwhile is let by":      {helm, "helm", "suspended", "", "", ""},
 		"kubectl needs no answer, and its file is noted": {nil, "kubectl-client-side-apply", "", "", "", "belong to kubectl-client-side-apply: once promoted, put canary share 100%"},
 	}
 	for name, tt := range tests {
