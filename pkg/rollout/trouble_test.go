@@ -58,6 +58,26 @@ func TestTheGatesLookOnWhileTheJournalCannotBeWritten(t *testing.T) {
 	}
 }
 
+// TestASignalDuringAFailedCallGoesBackWhereAsked fails the very call that a signal
+// comes with.
+func TestASignalDuringAFailedCallGoesBackWhereAsked(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	w.fail = func(call string) error {
+		if call == "save" && w.share == 25 && w.stored().Phase == rollout.Settling && ctx.Err() == nil {
+			cancel()
+			return errDown
+		}
+		return nil
+	}
+	result, _ := w.live(ctx, start(t, w, "a"), func(d *rollout.Deps) { d.RollBackOnInterrupt = true })
+	if result.Outcome != rollout.Returned || !w.at(rollout.Baseline) {
+		t.Errorf("%s at %v: %s", result.Outcome, w.share, result.Why)
+	}
+}
+
 // TestAReplacedTargetIsDriftAndNoTakeover takes the stamp away, as somebody does
 // who deletes the target and creates it anew: a raise holds, a rollback stamps it
 // and goes on.
