@@ -62,8 +62,7 @@ picker-live: build assets peers ## the same ways live, with the real reference p
 soak: build assets ## long campaigns (SOAK_ROUNDS, default 10): live gates, crash matrix, endings, restarts, hostile bodies, a million documents
 	@echo "== soak"
 	@go test -count=$${SOAK_ROUNDS:-10} -timeout 0 -run 'Crash' ./e2e/cluster/ ./pkg/rollout/
-	@go test -tags soak -count=1 -timeout 0 -v -run SoakKilled ./e2e/cluster
-	@go test -tags soak -count=1 -timeout 0 -v -run SoakFailing ./e2e/cluster
+	@go test -tags soak -count=1 -timeout 0 -v -run 'SoakKilled|SoakCrash|SoakFailing' ./e2e/cluster
 	@SOAK_ROUNDS=$${SOAK_ROUNDS:-10} go test -count=1 -timeout 0 -run 'EveryEnding' ./e2e/sandbox
 	@go test -tags soak -count=1 -timeout 0 -run 'Soak' ./pkg/bodyrouter ./e2e/dataplane
 	@e2e/gatelive/run.sh $(BIN) $${SOAK_ROUNDS:-10} $(BIN)/gate-live.jsonl

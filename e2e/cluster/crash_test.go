@@ -90,7 +90,9 @@ func crashMatrix(t *testing.T, ref reference, chosen func(n int) bool) {
 		}
 		return call, last < 0 || call <= last
 	}
-	t.Cleanup(func() { t.Logf("%s: killed at %d of %d calls", ref.name, killed, last) })
+	t.Cleanup(func() {
+		t.Logf("%s: %d runs killed, each at another call; the shortest whole run made %d", ref.name, killed, last)
+	})
 	for lane := range lanes {
 		t.Run(fmt.Sprintf("lane %d", lane), func(t *testing.T) {
 			t.Parallel()

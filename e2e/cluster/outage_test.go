@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -44,7 +45,7 @@ func throughLine(t *testing.T, kubeconfig string) (*line, string) {
 		}
 		l.to = server.Host
 		l.mend(t)
-		server.Host = l.address
+		cluster.TLSServerName, server.Host = server.Hostname(), l.address
 		cluster.Server = server.String()
 	}
 	t.Cleanup(l.cut)
@@ -76,6 +77,9 @@ func (l *line) mend(t *testing.T) {
 				continue
 			}
 			l.mu.Lock()
+			if l.listener != listener { // cut meanwhile
+				_, _ = here.Close(), there.Close()
+			}
 			l.open = append(l.open, here, there)
 			l.mu.Unlock()
 			for _, pair := range [][2]net.Conn{{here, there}, {there, here}} {
@@ -91,7 +95,10 @@ func (l *line) mend(t *testing.T) {
 func (l *line) cut() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_ = l.listener.Close()
+	if l.listener != nil {
+		_ = l.listener.Close()
+	}
+	l.listener = nil
 	for _, c := range l.open {
 		_ = c.Close()
 	}
@@ -146,7 +153,8 @@ func TestAnExpiredTokenIsRefreshed(t *testing.T) {
 		}
 	}
 	issue(valid)
-	kubeconfig := proxied(t, func(forward http.Handler, w http.ResponseWriter, r *http.Request) {
+	user := fmt.Sprintf("{exec: {apiVersion: client.authentication.k8s.io/v1, command: cat, args: [%q], interactiveMode: Never}}", filepath.Join(dir, "credential"))
+	kubeconfig := proxiedAs(t, httptest.NewTLSServer, user, func(forward http.Handler, w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		ok := r.Header.Get("Authorization") == "Bearer "+valid
 		if !ok {
@@ -162,20 +170,14 @@ func TestAnExpiredTokenIsRefreshed(t *testing.T) {
 		r.Header.Del("Authorization") // the proxy has its own
 		forward.ServeHTTP(w, r)
 	})
-	raw, err := os.ReadFile(kubeconfig)
-	if err != nil {
-		t.Fatal(err)
-	}
-	plugin := fmt.Sprintf("user: {exec: {apiVersion: client.authentication.k8s.io/v1, command: cat, args: [%q], interactiveMode: Never}}", filepath.Join(dir, "credential"))
-	if err := os.WriteFile(kubeconfig, []byte(strings.Replace(string(raw), "user: {}", plugin, 1)), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	_, ended := beginAs(t, kubeconfig, "expired", "--bake", "2s", "--lease-duration", "15s")
 	issue("second")
 	mu.Lock()
 	valid = "second"
 	mu.Unlock()
 	out := <-ended
+	mu.Lock()
+	defer mu.Unlock()
 	if out.code != 0 || canaryWeight(getRoute(t, "expired")) != 100 || refused == 0 || renewed == 0 {
 		t.Errorf("canary weight %d, %d calls with the old token, %d with the new: %v", canaryWeight(getRoute(t, "expired")), refused, renewed, out)
 	}

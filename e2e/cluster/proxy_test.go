@@ -1,6 +1,8 @@
 package cluster_test
 
 import (
+	"encoding/base64"
+	"encoding/pem"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -21,6 +23,13 @@ import (
 // restricted user's and go through serve.
 func proxied(t *testing.T, serve func(forward http.Handler, w http.ResponseWriter, r *http.Request)) string {
 	t.Helper()
+	return proxiedAs(t, httptest.NewServer, "{}", serve)
+}
+
+// proxiedAs is proxied by a server that start makes, with these credentials in
+// the kubeconfig: they are sent to a server with TLS only.
+func proxiedAs(t *testing.T, start func(http.Handler) *httptest.Server, user string, serve func(forward http.Handler, w http.ResponseWriter, r *http.Request)) string {
+	t.Helper()
 	config, err := clientcmd.BuildConfigFromFlags("", shared.s.restricted)
 	if err != nil {
 		t.Fatal(err)
@@ -38,16 +47,20 @@ func proxied(t *testing.T, serve func(forward http.Handler, w http.ResponseWrite
 		Transport:     transport,
 		FlushInterval: -1, // watches
 	}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { serve(forward, w, r) }))
+	server := start(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { serve(forward, w, r) }))
 	t.Cleanup(server.Close)
+	authority := ""
+	if c := server.Certificate(); c != nil {
+		authority = base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw}))
+	}
 	path := filepath.Join(t.TempDir(), "kubeconfig")
 	text := fmt.Sprintf(`apiVersion: v1
 kind: Config
-clusters: [{name: c, cluster: {server: %q}}]
+clusters: [{name: c, cluster: {server: %q, certificate-authority-data: %q}}]
 contexts: [{name: c, context: {cluster: c, user: u, namespace: %s}}]
-users: [{name: u, user: {}}]
+users: [{name: u, user: %s}]
 current-context: c
-`, server.URL, namespace)
+`, server.URL, authority, namespace, user)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

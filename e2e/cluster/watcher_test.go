@@ -30,8 +30,8 @@ type watcher struct {
 type sight struct {
 	version int64
 	route   string // or the route whose journal it is
-	weight  int64 // of the canary; -1 in a journal
-	ceiling int64 // of the journal; -1 in a route
+	weight  int64  // of the canary; -1 in a journal
+	ceiling int64  // of the journal; -1 in a route
 	phase   string
 }
 

@@ -106,6 +106,9 @@ func failed(s State, o Observation) (State, Action) {
 	if s.Phase == Raising && o.Now.Sub(s.Watch.StuckSince) >= patience {
 		return stop(s, o.Now, Action{Verb: Stop, Outcome: Held, Why: fmt.Sprintf("%s could not be written for %v: %v", s.Goal, patience, o.Err)})
 	}
+	if o.Interrupted && o.RollBack && s.Watch.Seized && s.Phase != RollingBack && !s.Phase.Finished() {
+		return interrupted(s, o) // a call that failed just then does not change what was asked for
+	}
 	if o.Interrupted && s.Phase != RollingBack {
 		return s, Action{Verb: Stop, Outcome: Interrupted, Why: "interrupted while the cluster could not be reached: " + o.Err.Error()}
 	}

@@ -3,6 +3,7 @@ package rollout_test
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -37,13 +38,15 @@ func TestTheGatesLookOnWhileTheJournalCannotBeWritten(t *testing.T) {
 				if down.IsZero() {
 					return healthy(10)
 				}
-				looks++
+				if back.IsZero() {
+					looks++
+				}
 				return arm(100, 50)
 			}
 			w.plan.StepDeadline = time.Hour
 			result, _ := w.live(t.Context(), start(t, w, "a"))
 			if result.Outcome != rollout.FailedGate || looks == 0 {
-				t.Fatalf("%s after %d looks: %s", result.Outcome, looks, result.Why)
+				t.Fatalf("%s after %d looks without a journal: %s", result.Outcome, looks, result.Why)
 			}
 			if slices.Contains(w.shares, 100) {
 				t.Errorf("shares written: %v", w.shares)
@@ -53,6 +56,62 @@ func TestTheGatesLookOnWhileTheJournalCannotBeWritten(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestASignalDuringAFailedCallGoesBackWhereAsked fails the very call that a signal
+// comes with.
+func TestASignalDuringAFailedCallGoesBackWhereAsked(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	w.fail = func(call string) error {
+		if call == "save" && w.share == 25 && w.stored().Phase == rollout.Settling && ctx.Err() == nil {
+			cancel()
+			return errDown
+		}
+		return nil
+	}
+	result, _ := w.live(ctx, start(t, w, "a"), func(d *rollout.Deps) { d.RollBackOnInterrupt = true })
+	if result.Outcome != rollout.Returned || !w.at(rollout.Baseline) {
+		t.Errorf("%s at %v: %s", result.Outcome, w.share, result.Why)
+	}
+}
+
+// TestAReplacedTargetIsDriftAndNoTakeover takes the stamp away, as somebody does
+// who deletes the target and creates it anew: a raise holds, a rollback stamps it
+// and goes on.
+func TestAReplacedTargetIsDriftAndNoTakeover(t *testing.T) {
+	t.Parallel()
+	replace := func(w *world) { w.stamp, w.foreign = "", true }
+	t.Run("while baking", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.onLook = func(w *world) {
+			if w.looks == 6 {
+				replace(w)
+			}
+		}
+		if result, _ := w.live(t.Context(), start(t, w, "a")); result.Outcome != rollout.Drifted || !strings.Contains(result.Why, "was replaced by") {
+			t.Errorf("%s: %s", result.Outcome, result.Why)
+		}
+	})
+	t.Run("while going back", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.canary = func(*world) rollout.Arm { return arm(100, 50) }
+		replaced := false
+		w.fail = func(call string) error {
+			if call == "move" && w.stored().Phase == rollout.RollingBack && !replaced {
+				replaced = true
+				replace(w)
+			}
+			return nil
+		}
+		if result, _ := w.live(t.Context(), start(t, w, "a")); result.Outcome != rollout.FailedGate || !replaced || !w.at(rollout.Baseline) {
+			t.Errorf("%s at %v: %s", result.Outcome, w.share, result.Why)
+		}
+	})
 }
 
 func TestADriftIsWrittenOverOnlyWhereAskedAndNotForEver(t *testing.T) {
