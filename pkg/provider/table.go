@@ -186,7 +186,7 @@ func sandbox() Provider {
 
 func none() Provider {
 	return Provider{
-		Name: "none", Title: "any other gateway that reads InferencePools",
+		Name: "none", Title: "Another gateway that reads InferencePools",
 		Minimum:  "see its own documentation",
 		PoolAPIs: []string{PoolV1, PoolV1alpha2},
 		Weighted: Capability{Answer: NotKnown}, OwnPicker: Capability{Answer: NotKnown}, MirrorService: Capability{Answer: NotKnown},
