@@ -121,6 +121,7 @@ func envoyGateway() Provider {
 		Groups: []string{"aigateway.envoyproxy.io"}, Images: []string{"gateway", "ai-gateway-controller"},
 		Kinds: []schema.GroupKind{
 			{Group: envoyGatewayGroup, Kind: "EnvoyExtensionPolicy"},
+			{Group: envoyGatewayGroup, Kind: "HTTPRouteFilter"},
 			{Group: envoyGatewayGroup, Kind: "BackendTrafficPolicy"},
 			{Group: envoyGatewayGroup, Kind: "ClientTrafficPolicy"},
 		},

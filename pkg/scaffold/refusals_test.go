@@ -1,8 +1,12 @@
 package scaffold_test
 
 import (
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 	"github.com/kubectl-infer/kubectl-infer/pkg/provider"
@@ -85,8 +89,34 @@ func TestEveryProviderHasAProject(t *testing.T) {
 			}
 			o.Class = "some"
 		}
-		if _, err := scaffold.Project(o); err != nil {
+		files, err := scaffold.Project(o)
+		if err != nil {
 			t.Errorf("%s: %v", p.Name, err)
 		}
+		for _, f := range files {
+			onlyListedKinds(t, p, f)
+		}
 	}
+}
+
+// onlyListedKinds: of a gateway's own kinds a project has those that the table
+// lists for it.
+func onlyListedKinds(t *testing.T, p provider.Provider, f scaffold.File) {
+	t.Helper()
+	for _, m := range regexp.MustCompile(`(?m)^apiVersion: (\S+)/\S+\nkind: (\S+)$`).FindAllStringSubmatch(string(f.Text), -1) {
+		kind := schema.GroupKind{Group: m[1], Kind: m[2]}
+		if ofAGateway(m[1]) && !slices.Contains(p.Kinds, kind) {
+			t.Errorf("%s: %s has a %s, which the table does not list", p.Name, f.Name, kind)
+		}
+	}
+}
+
+// ofAGateway says whether a group belongs to one gateway.
+func ofAGateway(group string) bool {
+	for _, p := range provider.All() {
+		if slices.ContainsFunc(p.Kinds, func(k schema.GroupKind) bool { return k.Group == group }) {
+			return true
+		}
+	}
+	return false
 }
