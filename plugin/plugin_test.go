@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
+	"github.com/kubectl-infer/kubectl-infer/pkg/provider"
 	"github.com/kubectl-infer/kubectl-infer/plugin"
 )
 
@@ -54,6 +55,22 @@ func TestWhatACommandLineEndsWith(t *testing.T) {
 				t.Error("nothing on stdout")
 			}
 		})
+	}
+}
+
+// TestHelpMarksProvidersThatAreNotProven where a provider is chosen.
+func TestHelpMarksProvidersThatAreNotProven(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"create", "--help"}, {"init", "--help"}, {"install", "--help"}} {
+		var out bytes.Buffer
+		if code := plugin.Main(t.Context(), append([]string{"kubectl-infer"}, args...), genericiooptions.IOStreams{Out: &out, ErrOut: &out}); code != 0 {
+			t.Fatalf("%v: exit %d", args, code)
+		}
+		for _, p := range provider.All() {
+			if marked := p.Title + " (" + string(provider.Documented) + ")"; !p.Proven() && !strings.Contains(out.String(), marked) {
+				t.Errorf("%v does not say %q", args, marked)
+			}
+		}
 	}
 }
 
