@@ -77,6 +77,7 @@ assets: build ## find or obtain kube-apiserver, kubectl, etcd, Envoy, Prometheus
 	@echo "== assets"
 	@$(BIN)/kubectl-infer-sandbox assets
 	@$(BIN)/kubectl-infer-sandbox assets prometheus
+	@$(BIN)/kubectl-infer-sandbox assets envoy-extension-crds istio-crds agentgateway-crds monitor-crds
 
 tools:
 	@echo "== lint tools, pinned in tools/go.mod"

@@ -75,7 +75,7 @@ func ofClass(class Class, facts Facts) (Provider, string, bool) {
 	if forked := slices.IndexFunc(facts.Images, isACK); forked >= 0 {
 		return ack(), why + ", and the image " + facts.Images[forked] + " is ACK's", true
 	}
-	return envoyGateway(), why, true
+	return envoyGateway(), why + "; the cluster does not serve " + envoyGateway().Groups[0] + ", and Envoy Gateway alone reads no InferencePool", true
 }
 
 // isACK knows the tags of ACK's builds, such as v1.4.0-apsara.4.

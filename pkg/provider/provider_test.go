@@ -103,7 +103,7 @@ func TestDetect(t *testing.T) {
 	}{
 		"a controller of one provider is enough":            {provider.Facts{Classes: class("x", "istio.io/gateway-controller")}, "istio", "gatewayclass x"},
 		"the class decides, not what else is installed":     {provider.Facts{Classes: class("x", "istio.io/gateway-controller"), Kinds: serves("agentgateway.dev")}, "istio", ""},
-		"Envoy Gateway's controller is Envoy Gateway's":     {provider.Facts{Classes: class("eg", eg)}, "envoy-gateway", eg},
+		"Envoy Gateway's controller is Envoy Gateway's":     {provider.Facts{Classes: class("eg", eg)}, "envoy-gateway", "alone reads no InferencePool"},
 		"with AI Gateway's definitions too":                 {provider.Facts{Classes: class("eg", eg), Kinds: serves("aigateway.envoyproxy.io")}, "envoy-gateway", "aigateway.envoyproxy.io"},
 		"the same controller with ACK's class is ACK":       {provider.Facts{Classes: class("ack-gateway", eg)}, "ack", "installed under"},
 		"the same controller with ACK's definitions is ACK": {provider.Facts{Classes: class("mine", eg), Kinds: serves("inferenceextension.alibabacloud.com")}, "ack", "alibabacloud"},

@@ -121,6 +121,7 @@ func envoyGateway() Provider {
 		Groups: []string{"aigateway.envoyproxy.io"}, Images: []string{"gateway", "ai-gateway-controller"},
 		Kinds: []schema.GroupKind{
 			{Group: envoyGatewayGroup, Kind: "EnvoyExtensionPolicy"},
+			{Group: envoyGatewayGroup, Kind: "HTTPRouteFilter"},
 			{Group: envoyGatewayGroup, Kind: "BackendTrafficPolicy"},
 			{Group: envoyGatewayGroup, Kind: "ClientTrafficPolicy"},
 		},
@@ -186,7 +187,7 @@ func sandbox() Provider {
 
 func none() Provider {
 	return Provider{
-		Name: "none", Title: "any other gateway that reads InferencePools",
+		Name: "none", Title: "Another gateway that reads InferencePools",
 		Minimum:  "see its own documentation",
 		PoolAPIs: []string{PoolV1, PoolV1alpha2},
 		Weighted: Capability{Answer: NotKnown}, OwnPicker: Capability{Answer: NotKnown}, MirrorService: Capability{Answer: NotKnown},

@@ -65,7 +65,7 @@ func Policies(o PolicyOptions) ([]runtime.Object, error) {
 	case "ngf":
 		return nginxPolicies(o)
 	}
-	return nil, o.refuse("any limit by a policy that is known here", routeTimeout)
+	return nil, o.refuse("policies that are known here", routeTimeout)
 }
 
 const routeTimeout = "its own API, and for the time of a request kubectl infer create route … --timeout 300s"
@@ -188,7 +188,7 @@ func gkePolicies(o PolicyOptions) ([]runtime.Object, error) {
 	case o.Retries > 0:
 		return nil, o.refuse("retries of what was not begun", "retries in the client")
 	case o.Buffer != "":
-		return nil, o.refuse("a buffer to set", "nothing: its load balancers stream bodies to the body router")
+		return nil, o.refuse("a buffer to set", "leave it: its load balancers stream bodies to the body router")
 	case o.Pool == "":
 		return nil, hint.Errorf("--pool qwen-pool", "GKE's timeout is of a pool, and no --pool is named")
 	case o.Timeout%time.Second != 0:
@@ -204,7 +204,7 @@ func gkePolicies(o PolicyOptions) ([]runtime.Object, error) {
 // ClientSettingsPolicy.
 func nginxPolicies(o PolicyOptions) ([]runtime.Object, error) {
 	if o.MaxConcurrent > 0 || o.MaxPending > 0 || o.Retries > 0 || o.Timeout > 0 {
-		return nil, o.refuse("limits of concurrent requests, timeouts or retries that are known here", "its RateLimitPolicy and ProxySettingsPolicy, and kubectl infer create route … --timeout 300s")
+		return nil, o.refuse("policies for concurrent requests, timeouts or retries that are known here", "its RateLimitPolicy and ProxySettingsPolicy, and kubectl infer create route … --timeout 300s")
 	}
 	return []runtime.Object{o.about().custom("gateway.nginx.org/v1alpha1", "ClientSettingsPolicy", map[string]any{
 		"targetRef": map[string]any{"group": gwv1.GroupName, "kind": "Gateway", "name": o.Gateway},

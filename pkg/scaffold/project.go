@@ -92,16 +92,13 @@ func (o ProjectOptions) kustomization(parts []part) File {
 	if !o.Provider.Proven() {
 		b.WriteString(comment("The objects of this gateway's own kinds: " + string(provider.Documented) + "."))
 	}
-	fmt.Fprintf(&b, `#
-#   kubectl apply -k .
-#   kubectl wait --for=condition=Available deployment --all -n %s --timeout=30m
-#
-# A new version of the model is a second model server, pool and picker (kubectl infer create),
-# and then: kubectl infer canary run httproute/%s --stable %s --canary NEW --add-backend
-apiVersion: kustomize.config.k8s.io/v1beta1
-kind: Kustomization
-resources:
-`, o.Namespace, o.Name, o.Name)
+	fmt.Fprintf(&b, "#\n#   kubectl apply -k .\n#   kubectl wait --for=condition=Available deployment --all -n %s --timeout=30m\n#\n", o.Namespace)
+	if o.Provider.Weighted.Answer == provider.No {
+		b.WriteString(comment("A rollout between two pools is not possible here: " + o.Provider.Weighted.Note + ". One between LoRA adapters of a pool is: kubectl infer create model."))
+	} else {
+		b.WriteString(comment(fmt.Sprintf("A new version of the model is a second model server, pool and picker (kubectl infer create), and then: kubectl infer canary run httproute/%s --stable %s --canary NEW --add-backend", o.Name, o.Name)))
+	}
+	b.WriteString("apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n")
 	for _, p := range parts {
 		b.WriteString("- " + p.name + "\n")
 	}

@@ -5,6 +5,7 @@ package discover
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -122,6 +123,35 @@ func HasSplit(clients *kube.Clients) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("read the schema of %s: %w", group, err)
 	}
-	_, rules, found := strings.Cut(string(text), "InferenceModelRewrite")
-	return found && strings.Contains(rules, `"split":`), nil
+	return rulesHaveSplit(text)
+}
+
+// rulesHaveSplit looks into an OpenAPI document (version 3) for the fields of an
+// InferenceModelRewrite's rules.
+func rulesHaveSplit(document []byte) (bool, error) {
+	type properties map[string]struct {
+		Properties json.RawMessage
+		Items      struct{ Properties map[string]json.RawMessage }
+	}
+	var schemas struct {
+		Components struct {
+			Schemas map[string]struct{ Properties properties }
+		}
+	}
+	if err := json.Unmarshal(document, &schemas); err != nil {
+		return false, fmt.Errorf("read the schema of InferenceModelRewrite: %w", err)
+	}
+	for name, schema := range schemas.Components.Schemas {
+		spec, ok := schema.Properties["spec"]
+		if !ok || !strings.HasSuffix(name, ".InferenceModelRewrite") {
+			continue
+		}
+		var inside properties
+		if err := json.Unmarshal(spec.Properties, &inside); err != nil {
+			return false, fmt.Errorf("read the schema of %s: %w", name, err)
+		}
+		_, split := inside["rules"].Items.Properties["split"]
+		return split, nil
+	}
+	return false, nil
 }

@@ -9,6 +9,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 
@@ -21,13 +22,14 @@ const waitInterval = 500 * time.Millisecond
 // await waits until a Deployment is rolled out and available, and says each
 // change on stderr. It names what the Pods wait for when it gives up.
 func (s *server) await(ctx context.Context, clients *kube.Clients, name string) error {
-	said := ""
-	var deployment *appsv1.Deployment
+	said := "not seen yet"
+	deployment := &appsv1.Deployment{}
 	err := wait.PollUntilContextTimeout(ctx, waitInterval, s.timeout, true, func(ctx context.Context) (bool, error) {
-		var err error
-		if deployment, err = clients.Core.AppsV1().Deployments(clients.Namespace).Get(ctx, name, metav1.GetOptions{}); err != nil {
-			return false, err
+		read, err := clients.Core.AppsV1().Deployments(clients.Namespace).Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return false, answered(err)
 		}
+		deployment = read
 		ready, text := rolledOut(deployment)
 		if text != said {
 			said = text
@@ -43,6 +45,16 @@ func (s *server) await(ctx context.Context, clients *kube.Clients, name string) 
 	}
 	look := fmt.Sprintf("kubectl describe pods -n %s -l %s; it goes on without us, and --timeout waits longer", clients.Namespace, selectorOf(deployment))
 	return hint.Errorf(look, "deployment %s in namespace %s is not ready after %s: %s%s", name, clients.Namespace, s.timeout, said, s.trouble(ctx, clients, deployment))
+}
+
+// answered is err if the API server said so itself. Anything else, also that our
+// time is up, may pass: the limit decides.
+func answered(err error) error {
+	var status apierrors.APIStatus
+	if errors.As(err, &status) {
+		return err
+	}
+	return nil
 }
 
 // rolledOut says whether the newest template is what is available, and how far
@@ -90,7 +102,7 @@ func (s *server) awaitGone(ctx context.Context, clients *kube.Clients, selector 
 	err := wait.PollUntilContextTimeout(ctx, waitInterval, s.timeout, true, func(ctx context.Context) (bool, error) {
 		pods, err := clients.Core.CoreV1().Pods(clients.Namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
 		if err != nil {
-			return false, err
+			return false, answered(err)
 		}
 		if left = len(pods.Items); left > 0 && left != said {
 			said = left
