@@ -37,6 +37,10 @@ func (p *prepared) planLoad(ctx context.Context) error {
 		return exit.With(exit.Usage, hint.Errorf("leave --load-adapter out; it is for an InferenceModel or InferenceModelRewrite",
 			"--load-adapter %s: the arms of %s are pools, not adapters", name, p.record.Plan.Target))
 	}
+	if n := p.evidence.Engines(); n > 1 {
+		return hint.Errorf("put the adapter into the pods' command (--lora-modules)",
+			"--load-adapter %s: each pod runs %d engines, and only pods with one are asked to load", name, n)
+	}
 	servers := p.evidence.Servers()
 	defer servers.Close()
 	lacking, all, err := p.lacking(ctx, servers, name)
