@@ -85,8 +85,11 @@ func (o *runOptions) load(ctx context.Context, clients *kube.Clients, p *prepare
 	servers := p.evidence.Servers()
 	defer servers.Close()
 	err := p.loadMissing(ctx, servers, name, path, report)
-	if err == nil && !p.resumed {
+	if said := len(p.notes); err == nil && p.record.Phase == rollout.Ready {
 		err = o.ask(ctx, p)
+		for _, note := range p.notes[said:] {
+			report.line("note", note)
+		}
 	}
 	switch {
 	case err == nil || ctx.Err() != nil: // an interrupt is the engine's to answer
