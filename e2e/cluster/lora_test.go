@@ -30,6 +30,7 @@ func adapterService(t *testing.T) {
 		for _, args := range []string{
 			"-f " + adapterObjects + "service.yaml -f " + adapterObjects + "travel.yaml",
 			"httproute/adapters configmap/adapters-travel-base-adapters", // other tests have one Gateway only
+			"deployments,services,serviceaccounts -l kubectl-infer.github.io/provisioned-for",
 		} {
 			if out := s.kubectl(ctx, append([]string{"delete", "--wait=false"}, strings.Fields(args)...)...); out.code != 0 {
 				t.Errorf("clean up: %v", out)
