@@ -56,6 +56,8 @@ func TestTheAPIServerTakesWhatCreateMakes(t *testing.T) {
 			"every limit of a route", "create policy limits --dry-run=server --route chat --max-concurrent 2 --max-pending 1 --timeout 24h --retry 2 --buffer 20Mi", 0,
 			[]string{"backendtrafficpolicy.gateway.envoyproxy.io/limits", "clienttrafficpolicy.gateway.envoyproxy.io/limits", "of the whole Gateway inference-gateway"},
 		},
+		{"a limit of one rule", "create policy limits --dry-run=server --route chat --rule chat --max-concurrent 2", 0, []string{"backendtrafficpolicy.gateway.envoyproxy.io/limits"}},
+		{"a rule that the route does not have", "create policy limits --dry-run=server --route chat --rule nope --max-concurrent 2", 16, []string{"httproute chat has no rule called nope", "hint: rules with names: chat"}},
 		{"an older route has the same match", "create route younger --dry-run=server --model qwen=qwen-v2", 0, []string{"default/chat (rule chat) has the same match and is older: httproute younger gets no request for qwen"}},
 		{"a route of somebody else", "create route chat --dry-run=server --model qwen=qwen-v1", 1, []string{`conflicts with "kubectl`, "hint: leave it to its owner"}},
 		{"one name for two pools", "create route x --model qwen=qwen-v1 --model q=qwen-v2,qwen", 2, []string{"pools qwen-v1 and qwen-v2", "hint: "}},

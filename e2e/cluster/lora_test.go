@@ -27,8 +27,15 @@ func adapterService(t *testing.T) {
 	t.Helper()
 	s, ctx := shared.s, context.WithoutCancel(t.Context())
 	t.Cleanup(func() {
-		s.kubectl(ctx, "delete", "--wait=false", "-f", adapterObjects+"service.yaml", "-f", adapterObjects+"travel.yaml")
-		s.kubectl(ctx, "delete", "--wait=false", "httproute/adapters", "configmap/adapters-travel-base-adapters")
+		for _, args := range []string{
+			"-f " + adapterObjects + "service.yaml -f " + adapterObjects + "travel.yaml",
+			"httproute/adapters configmap/adapters-travel-base-adapters", // other tests have one Gateway only
+			"deployments,services,serviceaccounts -l kubectl-infer.github.io/provisioned-for",
+		} {
+			if out := s.kubectl(ctx, append([]string{"delete", "--wait=false"}, strings.Fields(args)...)...); out.code != 0 {
+				t.Errorf("clean up: %v", out)
+			}
+		}
 	})
 	text, err := os.ReadFile(adapterObjects + "travel.yaml")
 	if err != nil {
@@ -53,11 +60,11 @@ func adapterService(t *testing.T) {
 		{"a role", "install rbac --for inferencemodelrewrite/travel --user-name " + ciUser, 0, nil},
 	})
 	out := s.kubectl(ctx, "get", "gateway/adapters-gateway", "-o", "jsonpath={.status.addresses[0].value}")
-	ctx, stop := context.WithCancel(ctx)
+	running, stop := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_, _ = traffic.Run(ctx, traffic.Options{
+		_, _ = traffic.Run(running, traffic.Options{
 			URL: "http://" + out.stdout + ":8080", Mix: []traffic.ModelShare{{Model: "travelhelper", Weight: 1}}, Rate: 30, StreamingShare: 0.7, Seed: 2,
 		}, func(traffic.Live) {})
 	}()

@@ -72,6 +72,9 @@ func (s *Servers) Ready(ctx context.Context, selector labels.Selector) ([]corev1
 	return found, err
 }
 
+// Engines is how many engines each of the canary's pods runs, a port each.
+func (a *Arms) Engines() int { return max(1, len(a.canary().pool.Ports)) }
+
 // ReadyServers are the canary's ready model servers.
 func (a *Arms) ReadyServers(ctx context.Context, s *Servers) ([]corev1.Pod, error) {
 	return s.Ready(ctx, a.canary().pool.Servers)

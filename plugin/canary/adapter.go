@@ -37,6 +37,10 @@ func (p *prepared) planLoad(ctx context.Context) error {
 		return exit.With(exit.Usage, hint.Errorf("leave --load-adapter out; it is for an InferenceModel or InferenceModelRewrite",
 			"--load-adapter %s: the arms of %s are pools, not adapters", name, p.record.Plan.Target))
 	}
+	if n := p.evidence.Engines(); n > 1 {
+		return hint.Errorf("put the adapter into the pods' command (--lora-modules)",
+			"--load-adapter %s: each pod runs %d engines, and only pods with one are asked to load", name, n)
+	}
 	servers := p.evidence.Servers()
 	defer servers.Close()
 	lacking, all, err := p.lacking(ctx, servers, name)
@@ -81,8 +85,11 @@ func (o *runOptions) load(ctx context.Context, clients *kube.Clients, p *prepare
 	servers := p.evidence.Servers()
 	defer servers.Close()
 	err := p.loadMissing(ctx, servers, name, path, report)
-	if err == nil && !p.resumed {
+	if said := len(p.notes); err == nil && p.record.Phase == rollout.Ready {
 		err = o.probe.ask(ctx, p)
+		for _, note := range p.notes[said:] {
+			report.line("note", note)
+		}
 	}
 	switch {
 	case err == nil || ctx.Err() != nil: // an interrupt is the engine's to answer

@@ -257,4 +257,11 @@ func TestOnlyAdaptersOfTheCanaryAreLoaded(t *testing.T) {
 	if err := (&prepared{record: rollout.Record{Plan: rollout.Plan{Target: "httproute/chat", LoadAdapter: "v2=/x"}}}).planLoad(t.Context()); exit.CodeOf(err) != exit.Usage {
 		t.Errorf("a route's pools: %v", err)
 	}
+	pool := evidence.Pool{Ports: []int32{8000, 8001}}
+	arms := evidence.New(&kube.Clients{}, pool, pool, evidence.Options{})
+	t.Cleanup(arms.Close)
+	several := &prepared{family: families()[1], evidence: arms, record: rollout.Record{Plan: rollout.Plan{LoadAdapter: "v2=/x"}}}
+	if err := several.planLoad(t.Context()); err == nil || !strings.Contains(err.Error(), "2 engines") {
+		t.Errorf("several engines in a pod: %v", err)
+	}
 }

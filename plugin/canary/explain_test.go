@@ -68,3 +68,19 @@ func TestAWarningWhoseFiguresChangeIsSaidOnce(t *testing.T) {
 		t.Errorf("%d warnings, want 2:\n%s", n, out.String())
 	}
 }
+
+func TestErrorsOfALimitAreToldFromAModels(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	row := rollout.StepResult{Asked: 25, CanaryOverflows: 7, StableOverflows: 2}
+	printSteps(&out, []rollout.StepResult{row, {Asked: 50}})
+	const want = "breaker: at 25%: 7 requests of the canary and 2 of stable met the gateway's circuit breaker"
+	if text := out.String(); !strings.Contains(text, want) || strings.Contains(text, "breaker: at 50%") {
+		t.Errorf("the table says\n%s", text)
+	}
+	out.Reset()
+	printExplanation(&out, rollout.Record{}, explanationOf(rollout.Record{Steps: []rollout.StepResult{row}}))
+	if !strings.Contains(out.String(), "breaker: 7 requests of the canary") {
+		t.Errorf("explain says\n%s", out.String())
+	}
+}

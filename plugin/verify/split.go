@@ -50,7 +50,7 @@ Sends a bounded number of one-token requests through the gateway, or none with
 their model servers'. Exit code 0: the split is as asked; 18: it is not, answers
 failed, or the requests were too few to tell.`,
 		Example: `  kubectl infer verify split httproute/chat
-  kubectl infer verify split httproute/chat --rule qwen --model qwen --model travel-helper-v1
+  kubectl infer verify split httproute/chat --rule qwen --model qwen,travel-helper-v1
   kubectl infer verify split inferencemodel/loramodel --requests 500 --path chat
   kubectl infer verify split httproute/chat --passive --duration 1m -o json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -58,7 +58,7 @@ failed, or the requests were too few to tell.`,
 		},
 	}
 	cmd.Flags().StringVar(&o.rule, "rule", "", "name or index of the rule, when several split")
-	cmd.Flags().StringArrayVar(&o.models, "model", nil, "model name to ask for; repeatable, they are asked in turn (default all that the rule's X-Gateway-Model-Name, or the object, names)")
+	cmd.Flags().StringSliceVar(&o.models, "model", nil, "models to ask for, as NAME,NAME; they are asked in turn (default all that the rule's X-Gateway-Model-Name, or the object, names)")
 	cmd.Flags().IntVar(&o.requests, "requests", 200, "requests to send")
 	cmd.Flags().BoolVar(&o.passive, "passive", false, "send nothing, and count the requests that come by themselves")
 	cmd.Flags().DurationVar(&o.duration, "duration", 30*time.Second, "how long --passive counts")
