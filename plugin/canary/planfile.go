@@ -56,9 +56,8 @@ type planFile struct {
 
 // at is an error about a field of the file, or about a line of it.
 func (p *planFile) at(line int, err error) error {
-	var placed *exit.Error
-	if errors.As(err, &placed) {
-		return err // by who knew the line better
+	if strings.HasPrefix(err.Error(), p.path+":") {
+		return err // of who knew the line better
 	}
 	next := hint.Of(err)
 	if next == "" {
