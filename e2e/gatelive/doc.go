@@ -6,7 +6,7 @@
 //
 // FILE says what is done: the same command goes on where it was stopped, by
 // hand or by GATE_LIVE_SECONDS, until every scenario has ROUNDS lines; a round of
-// the eight takes about seven minutes. A line for each run is appended: what was wanted, what came, and for a
-// rollback the time from the deciding scrape to the restored route. docs/gates.md
-// quotes it.
+// the eight takes about ten minutes. A line for each run is appended: what was
+// wanted, what came, and for a rollback the time from the deciding scrape to the
+// restored route. docs/gates.md quotes it.
 package gatelive

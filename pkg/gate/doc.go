@@ -4,7 +4,9 @@
 //
 // Start with Parse (the language), Expr.Bind (what the exported buckets can
 // show), Board (a whole run) and CheckHealth (a dead canary). Threshold, Ratio,
-// QuantileInterval and Share are the tests beneath and can be used alone.
+// QuantileInterval and Share are the tests beneath and can be used alone. Streak
+// is what a promql gate goes by, which has no error bound, and Expr.Apart the
+// leave-one-out that explains an alarm.
 //
 // # Why e-processes
 //

@@ -46,6 +46,7 @@ type world struct {
 	run         string
 	onLook      func(w *world)
 	longest     int // decisions a run may take before it counts as endless
+	warnings    func(w *world) []string
 }
 
 // spot is one target as the cluster has it.
@@ -255,7 +256,11 @@ func (p *process) Look(context.Context) rollout.Sample {
 		canary.Started = p.started*uint64(max(0, p.share))/100 - before
 		stable.Started = all - canary.Started
 	}
-	return rollout.Sample{Stable: stable, Canary: canary}
+	sample := rollout.Sample{Stable: stable, Canary: canary}
+	if p.warnings != nil {
+		sample.Warnings = p.warnings(p.world)
+	}
+	return sample
 }
 
 // Now and Wait are the world's clock.

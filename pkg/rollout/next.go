@@ -85,6 +85,7 @@ type WatchState struct {
 	Ending                  *Action   // how the run stops once its targets are withdrawn
 	BlindSince              time.Time // since when nothing could be seen
 	Found                   Finding   // of the last look while baking
+	Warned                  int       // the most warnings of this step that were saved
 	Step                    StepResult
 	Judge                   Judge
 }
@@ -266,7 +267,7 @@ func raising(s State, o Observation) (State, Action) {
 		s.Step = 0
 		return raise(s, o.Now, "canary listed at weight 0 and resolved")
 	}
-	s.Watch.Step = StepResult{Asked: int(s.Goal)}
+	s.Watch.Step, s.Watch.Warned = StepResult{Asked: int(s.Goal)}, 0
 	s.Watch.StepSince, s.Watch.Due, s.Watch.LastLook, s.Watch.Baked = o.Now, o.Now, time.Time{}, 0
 	s.Watch.Judge = s.Watch.Judge.Enter(s.Step)
 	return s.enter(Settling, o.Now, fmt.Sprintf("%s written and accepted", s.Goal))
@@ -324,7 +325,8 @@ func baking(s State, o Observation) (State, Action) {
 	if s.Phase == Baking && !s.Paused && o.Now.Sub(s.Watch.Due) >= s.Plan.StepDeadline {
 		return due(s, o, f)
 	}
-	if o.Now.Sub(s.Updated) >= journalEvery {
+	if news := len(s.Warnings) > s.Watch.Warned; news || o.Now.Sub(s.Updated) >= journalEvery {
+		s.Watch.Warned = max(s.Watch.Warned, len(s.Warnings)) // a new one is worth a write, once a step
 		s.Gates = s.Watch.Judge.State()
 		s.Write++
 		s.Updated, s.Watch.Saved = o.Now, false

@@ -167,6 +167,33 @@ func TestAStepWithoutAVerdictDoesNotPass(t *testing.T) {
 	}
 }
 
+// TestANewWarningIsInTheJournalAtOnce looks at what another terminal would read.
+func TestANewWarningIsInTheJournalAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var first, saved time.Time
+	w.warnings = func(w *world) []string {
+		if w.phase != rollout.Baking || w.share != 25 {
+			return nil
+		}
+		if first.IsZero() {
+			first = w.now
+		}
+		return []string{"one pod: it is all of the harm"}
+	}
+	w.onLook = func(w *world) {
+		if saved.IsZero() && len(w.stored().Warnings) > 0 {
+			saved = w.now
+		}
+	}
+	if result, _ := w.live(t.Context(), start(t, w, "a")); result.Outcome != rollout.Done || len(result.Record.Warnings) > 0 {
+		t.Fatalf("outcome %s, warnings left %q", result.Outcome, result.Record.Warnings)
+	}
+	if first.IsZero() || saved.IsZero() || saved.Sub(first) > 2*w.plan.ScrapeInterval {
+		t.Errorf("first warned %v, in the journal %v", first, saved)
+	}
+}
+
 func TestRestartsThatThePlanTolerates(t *testing.T) {
 	t.Parallel()
 	for limit, want := range map[int]rollout.Outcome{1: rollout.FailedGate, 2: rollout.Done} {

@@ -122,7 +122,7 @@ func (s State) misdirected() string {
 	case all < shareRequests:
 		return fmt.Sprintf("the share of %s is verified by %d requests so far, of the %d that takes", s.Goal, all, shareRequests)
 	case canary == 0 && row.Asked >= shareSeen, stable == 0 && 100-row.Asked >= shareSeen:
-		return fmt.Sprintf("of %d requests the canary got %d, and %s was asked for", all, canary, s.Goal)
+		return fmt.Sprintf("of %d requests the canary got %d, and %s was asked for; does the gateway ask the wrong picker?", all, canary, s.Goal)
 	}
 	test, err := gate.NewShare(float64(row.Asked)/100, 1)
 	if err != nil {
