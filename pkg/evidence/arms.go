@@ -245,6 +245,7 @@ func (a *Arms) arm(side *arm, pages map[string]fetched, listErr error) rollout.A
 	}
 	side.given.add(sum, out.Running, out.Ready)
 	out.Started, out.Finished, out.Progress = sum.started, sum.finished, sum.progress
+	out.PromptTokens, out.AnswerTokens, out.Answered = sum.promptTokens, sum.answerTokens, sum.answers
 	for i, g := range a.gauges {
 		if sum.buckets[i] == nil {
 			sum.buckets[i] = make([]uint64, max(2, len(g.edges)+1))

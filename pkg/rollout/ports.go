@@ -97,7 +97,10 @@ type Arm struct {
 	Started  uint64
 	Finished uint64
 	Progress uint64 // pieces of answers seen
-	Running  int64
+	// PromptTokens and AnswerTokens are those of Answered requests that ended.
+	PromptTokens, AnswerTokens uint64
+	Answered                   uint64
+	Running                    int64
 	// Ready counts ready endpoints; Restarts counts container restarts of the
 	// arm's pods since the first look.
 	Ready    int
