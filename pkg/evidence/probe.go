@@ -50,7 +50,7 @@ func (a *Arms) Probe(ctx context.Context) (tokens int, err error) {
 		wg.Go(func() {
 			for _, name := range names {
 				if err := a.token(ctx, pod, name); err != nil {
-					errs[i] = fmt.Errorf("canary pod %s does not answer for model %q: %w", pod.Name, name, err)
+					errs[i] = fmt.Errorf("pod %s of %s does not answer for model %q: %w", pod.Name, a.canary().pool, name, err)
 					return
 				}
 			}
@@ -72,8 +72,8 @@ func (a *Arms) names(ctx context.Context) ([]string, error) {
 			continue
 		}
 		var list struct{ Data []struct{ ID string } }
-		if err := a.ask(ctx, pod, http.MethodGet, "v1/models", nil, &list); err != nil {
-			return nil, hint.Wrap(fmt.Errorf("ask stable pod %s for its models: %w", pod.Name, err), "--probe=none skips the question")
+		if err := a.ask(ctx, a.stable(), pod, http.MethodGet, "v1/models", nil, &list); err != nil {
+			return nil, hint.Wrap(fmt.Errorf("ask pod %s of %s for its models: %w", pod.Name, a.stable().pool, err), "--probe=none skips the question")
 		}
 		for _, model := range list.Data {
 			names = append(names, model.ID)
@@ -90,7 +90,7 @@ func (a *Arms) token(ctx context.Context, pod *corev1.Pod, name string) error {
 		return err
 	}
 	var answer struct{ Choices []json.RawMessage }
-	if err := a.ask(ctx, pod, http.MethodPost, "v1/completions", body, &answer); err != nil {
+	if err := a.ask(ctx, a.canary(), pod, http.MethodPost, "v1/completions", body, &answer); err != nil {
 		return err
 	}
 	if len(answer.Choices) == 0 {
@@ -99,9 +99,9 @@ func (a *Arms) token(ctx context.Context, pod *corev1.Pod, name string) error {
 	return nil
 }
 
-// ask sends one request to a model server.
-func (a *Arms) ask(ctx context.Context, pod *corev1.Pod, method, path string, body []byte, into any) error {
-	client, base, err := a.reach.base(ctx, endpoint{pod: pod, port: a.canary().pool.port()})
+// ask sends one request to a model server of one arm.
+func (a *Arms) ask(ctx context.Context, side *arm, pod *corev1.Pod, method, path string, body []byte, into any) error {
+	client, base, err := a.reach.base(ctx, endpoint{pod: pod, port: side.pool.port()})
 	if err != nil {
 		return err
 	}

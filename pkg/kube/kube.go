@@ -27,6 +27,11 @@ func Gateways() schema.GroupVersionResource {
 	return schema.GroupVersionResource{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "gateways"}
 }
 
+// GatewayClasses is the resource gateway.networking.k8s.io/v1 gatewayclasses.
+func GatewayClasses() schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "gatewayclasses"}
+}
+
 // InferencePools is the resource inference.networking.k8s.io/v1 inferencepools.
 func InferencePools() schema.GroupVersionResource {
 	return schema.GroupVersionResource{Group: "inference.networking.k8s.io", Version: "v1", Resource: "inferencepools"}

@@ -4,7 +4,8 @@
 //
 // Start at Routes: HTTPRoutes that send each model's name to its InferencePool.
 // AdapterMaps are the ConfigMaps that the body router reads beside them,
-// Policies the limits of a route or a Gateway, and Overlaps says which routes of
+// Policies the limits of a route or a Gateway, Shadow the Service that a mirror
+// copies to, and Overlaps says which routes of
 // the same Gateway stand in each other's way.
 package scaffold
 

@@ -371,9 +371,13 @@ func yields(now, next string) bool {
 // StampedRun is the run that a stamp names; "" if it cannot be read.
 func StampedRun(stamp string) string { return readStamp(stamp).Run }
 
+// StampedKind is "mirror" for a mirror's stamp and "" for a canary's.
+func StampedKind(stamp string) string { return readStamp(stamp).Kind }
+
 type stampText struct {
 	Run   string `json:"run"`
 	Epoch int64  `json:"epoch"`
+	Kind  string `json:"kind"`
 }
 
 func readStamp(text string) stampText {

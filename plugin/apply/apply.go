@@ -90,6 +90,7 @@ func Resources() []schema.GroupVersionResource {
 func kinds() map[string]schema.GroupVersionResource {
 	return map[string]schema.GroupVersionResource{
 		"ConfigMap":            {Version: "v1", Resource: "configmaps"},
+		"Service":              {Version: "v1", Resource: "services"},
 		"Lease":                {Group: "coordination.k8s.io", Version: "v1", Resource: "leases"},
 		"Role":                 {Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "roles"},
 		"RoleBinding":          {Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "rolebindings"},

@@ -14,6 +14,7 @@ import (
 	"github.com/kubectl-infer/kubectl-infer/pkg/journal"
 	"github.com/kubectl-infer/kubectl-infer/pkg/kube"
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
+	"github.com/kubectl-infer/kubectl-infer/plugin/drive"
 	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
 	"github.com/kubectl-infer/kubectl-infer/plugin/option"
 )
@@ -22,7 +23,7 @@ import (
 type back struct {
 	flags    *genericclioptions.ConfigFlags
 	streams  genericiooptions.IOStreams
-	lock     lockFlags
+	lock     drive.Lock
 	limit    time.Duration
 	output   string
 	takeOver bool
@@ -34,7 +35,7 @@ type back struct {
 }
 
 func (b *back) add(cmd *cobra.Command) {
-	b.lock.add(cmd)
+	b.lock.Add(cmd)
 	cmd.Flags().DurationVar(&b.limit, "rollback-limit", rollout.DefaultRollbackLimit, "how long a rollback that meets errors is tried before exit code 15")
 	cmd.Flags().StringVarP(&b.output, "output", "o", "", "json, or empty for a table")
 }
@@ -48,7 +49,7 @@ func (b *back) open(ctx context.Context, args []string) (rollout.Record, error) 
 	if err := option.Choice("--output", b.output, "", "json"); err != nil {
 		return rollout.Record{}, err
 	}
-	if err := b.lock.check(); err != nil {
+	if err := b.lock.Check(); err != nil {
 		return rollout.Record{}, err
 	}
 	if b.clients, err = connect(b.flags); err != nil {
@@ -63,6 +64,9 @@ func (b *back) open(ctx context.Context, args []string) (rollout.Record, error) 
 func load(ctx context.Context, clients *kube.Clients, store *journal.Store, o object, namespace string) (rollout.Record, error) {
 	record, err := store.Load(ctx)
 	if errors.Is(err, journal.ErrNone) {
+		if _, ok := journal.Mirrored(store); ok {
+			return record, hint.Errorf("kubectl infer mirror status "+o.String()+" -n "+namespace, "%s in namespace %s has no rollout, but a mirror", o, namespace)
+		}
 		if first := leader(ctx, clients, o, namespace); first != "" {
 			return record, hint.Errorf("kubectl infer canary status "+first, "%s moves with %s, whose journal has the rollout", o, first)
 		}
@@ -96,7 +100,7 @@ func (b *back) abort(ctx context.Context, args []string) error {
 		return err
 	}
 	if !record.Phase.Finished() && !b.takeOver {
-		q, err := b.store.Ask(ctx, record, rollout.Request{Wish: rollout.WishAbort, User: person(), At: time.Now()})
+		q, err := b.store.Ask(ctx, record, rollout.Request{Wish: rollout.WishAbort, User: drive.Person(), At: time.Now()})
 		if err != nil {
 			return err
 		}
@@ -106,7 +110,7 @@ func (b *back) abort(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	defer release(ctx, lease, b.report)
+	defer drive.Release(ctx, lease, b.report.line)
 	if record, err = load(ctx, b.clients, b.store, b.object, b.clients.Namespace); err != nil {
 		return err
 	}
@@ -114,34 +118,13 @@ func (b *back) abort(ctx context.Context, args []string) error {
 		return b.over(ctx, record)
 	}
 	b.report.line("abort", fmt.Sprintf("%s: taking over from %s and restoring the baseline", b.object, record.Holder))
-	return b.restore(ctx, lease, record, "abort requested by "+person())
+	return b.restore(ctx, lease, record, "abort requested by "+drive.Person())
 }
 
-// seize waits until the lease is ours: the run that was asked let it go, or
-// did not renew it for a period.
+// seize waits until the lease is ours.
 func (b *back) seize(ctx context.Context) (*journal.Lease, error) {
-	lease := b.lock.lease(b.clients, b.object)
-	for told := ""; ; {
-		verdict, holder, err := lease.Try(ctx, b.takeOver)
-		switch {
-		case ctx.Err() != nil:
-			return nil, exit.With(exit.Interrupted, fmt.Errorf("%s: interrupted while waiting for %s", b.object, holder))
-		case err != nil:
-			b.report.trouble("retrying", err.Error())
-		case verdict == rollout.LeaseFree:
-			lease.Keep(ctx)
-			return lease, nil
-		}
-		text := map[rollout.LeaseVerdict]string{
-			rollout.LeaseHeld:    holder + " is alive and was asked",
-			rollout.LeaseUnknown: "waiting for " + holder + ", or for its lease to run out",
-		}[verdict]
-		if told == "" || (verdict == rollout.LeaseHeld && told != text) {
-			told = text
-			b.report.line("lock", text)
-		}
-		pause(ctx)
-	}
+	lease := b.lock.Lease(b.clients, b.object.Name, b.object.name)
+	return lease, drive.Seize(ctx, lease, b.object.String(), b.takeOver, b.report.line, b.report.trouble)
 }
 
 // over tells of a rollout that has ended, and takes away what its process may
@@ -186,7 +169,7 @@ func (b *back) restore(ctx context.Context, lease *journal.Lease, record rollout
 		return err
 	}
 	result := rollout.Run(ctx, rollout.Begin(record, nil), rollout.Deps{
-		Targets: list.group(), Journal: b.store, Clock: systemClock{}, Reporter: b.report, RollbackLimit: b.limit, Lock: lease,
+		Targets: list.group(), Journal: b.store, Clock: drive.Clock{}, Reporter: b.report, RollbackLimit: b.limit, Lock: lease,
 	})
 	return settled(conclude(ctx, b.streams, b.output, result, list))
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
+	"github.com/kubectl-infer/kubectl-infer/plugin/drive"
 	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
 )
 
@@ -309,7 +310,7 @@ func printSteps(out io.Writer, rows []rollout.StepResult) {
 			table = append(table, append(append(append([]string(nil), lead...), cells...), tail...))
 		}
 	}
-	writeTable(out, table)
+	drive.Table(out, table)
 	for _, row := range rows {
 		for _, w := range row.Warnings {
 			fmt.Fprintf(out, "warning: at %d%%: %s\n", row.Asked, w)
@@ -329,23 +330,5 @@ func unseen(row rollout.StepResult, g rollout.GateResult) string {
 		return "any"
 	default:
 		return fmt.Sprintf("< %.2g%%", 100*g.Missed)
-	}
-}
-
-// writeTable aligns columns by two spaces, counting characters.
-func writeTable(out io.Writer, rows [][]string) {
-	widths := make([]int, len(rows[0]))
-	for _, row := range rows {
-		for i, cell := range row {
-			widths[i] = max(widths[i], len([]rune(cell)))
-		}
-	}
-	for _, row := range rows {
-		var b strings.Builder
-		for i, cell := range row {
-			b.WriteString(cell)
-			b.WriteString(strings.Repeat(" ", widths[i]-len([]rune(cell))+2))
-		}
-		fmt.Fprintln(out, strings.TrimRight(b.String(), " "))
 	}
 }
