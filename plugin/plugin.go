@@ -20,6 +20,7 @@ import (
 	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
 	"github.com/kubectl-infer/kubectl-infer/plugin/install"
 	"github.com/kubectl-infer/kubectl-infer/plugin/leftovers"
+	"github.com/kubectl-infer/kubectl-infer/plugin/mirror"
 	"github.com/kubectl-infer/kubectl-infer/plugin/sandbox"
 	"github.com/kubectl-infer/kubectl-infer/plugin/verify"
 )
@@ -75,11 +76,13 @@ If it dies, traffic stays at a share the last gate approved, or lower.`,
 	getCmd.GroupID, deleteCmd.GroupID = "rollout", "rollout"
 	createCmd := create.New(flags, streams)
 	createCmd.GroupID = "rollout"
+	mirrorCmd := mirror.New(flags, streams)
+	mirrorCmd.GroupID = "rollout"
 	verifyCmd := verify.New(flags, streams)
 	verifyCmd.GroupID = "rollout"
 	sandboxCmd := sandbox.New(streams)
 	sandboxCmd.GroupID = "local"
-	root.AddCommand(canaryCmd, createCmd, getCmd, deleteCmd, installCmd, uninstallCmd, verifyCmd, sandboxCmd, newVersion(streams))
+	root.AddCommand(canaryCmd, createCmd, getCmd, deleteCmd, installCmd, uninstallCmd, mirrorCmd, verifyCmd, sandboxCmd, newVersion(streams))
 	refuseUnknown(root)
 	return root
 }

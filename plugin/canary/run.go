@@ -305,7 +305,7 @@ func (p *prepared) measure(ctx context.Context, clients *kube.Clients, plan roll
 		return err
 	}
 	p.evidence = both
-	if err := checkInterval(ctx, both, plan); err != nil {
+	if err := both.CheckInterval(ctx, plan.ScrapeInterval, plan.Settle); err != nil {
 		both.Close()
 		return err
 	}
