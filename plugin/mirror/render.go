@@ -68,7 +68,7 @@ func (r *reporter) Looked(s engine.State, sample rollout.Sample) {
 		r.line("arrived", fmt.Sprintf("requests are counted on both sides: primary %d, shadow %d", s.Result.Primary.Started, s.Result.Shadow.Started))
 	}
 	now := r.now()
-	if now.Sub(r.last) < lookEvery {
+	if now.Sub(r.last) < lookEvery || s.Phase == engine.Ready && s.Watch.Lacking == "" {
 		return
 	}
 	r.last = now
