@@ -22,6 +22,7 @@ import (
 	"github.com/kubectl-infer/kubectl-infer/plugin/get"
 	"github.com/kubectl-infer/kubectl-infer/plugin/install"
 	"github.com/kubectl-infer/kubectl-infer/plugin/leftovers"
+	"github.com/kubectl-infer/kubectl-infer/plugin/mirror"
 	"github.com/kubectl-infer/kubectl-infer/plugin/sandbox"
 	"github.com/kubectl-infer/kubectl-infer/plugin/top"
 	"github.com/kubectl-infer/kubectl-infer/plugin/verify"
@@ -85,11 +86,13 @@ If it dies, traffic stays at a share the last gate approved, or lower.`,
 	createCmd.GroupID = "rollout"
 	initCmd := create.NewInit(flags, streams)
 	initCmd.GroupID = "rollout"
+	mirrorCmd := mirror.New(flags, streams)
+	mirrorCmd.GroupID = "rollout"
 	verifyCmd := verify.New(flags, streams)
 	verifyCmd.GroupID = "rollout"
 	sandboxCmd := sandbox.New(streams)
 	sandboxCmd.GroupID = "local"
-	root.AddCommand(canaryCmd, createCmd, initCmd, getCmd, deleteCmd, installCmd, uninstallCmd, verifyCmd, sandboxCmd, newVersion(streams))
+	root.AddCommand(canaryCmd, createCmd, initCmd, getCmd, deleteCmd, installCmd, uninstallCmd, mirrorCmd, verifyCmd, sandboxCmd, newVersion(streams))
 	refuseUnknown(root)
 	complete.Attach(root, flags)
 	return root

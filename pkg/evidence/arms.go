@@ -273,6 +273,7 @@ func (a *Arms) arm(side *arm, pages map[string]fetched, listErr error) rollout.A
 	side.servers.well += sum.finished - min(sum.errors, sum.finished)
 	side.servers.slack = out.Running
 	out.Started, out.Finished, out.Progress, out.Overflows = sum.started, sum.finished, sum.progress, sum.overflows
+	out.PromptTokens, out.AnswerTokens, out.Answered = sum.promptTokens, sum.answerTokens, sum.answers
 	for i, g := range a.gauges {
 		if sum.buckets[i] == nil {
 			sum.buckets[i] = make([]uint64, max(2, len(g.edges)+1))

@@ -3,12 +3,15 @@ package evidence
 import (
 	"context"
 	"fmt"
+	"strconv"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	inferencev1 "sigs.k8s.io/gateway-api-inference-extension/api/v1"
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
@@ -31,10 +34,15 @@ type Pool struct {
 	Model string
 	// Backend is the name of the arm on a gateway's pages.
 	Backend string
+	// Service says that the arm is a plain Service, not an InferencePool.
+	Service bool
 }
 
 func (p Pool) String() string {
 	name := "inferencepool " + p.Namespace + "/" + p.Name
+	if p.Service {
+		name = "service " + p.Namespace + "/" + p.Name
+	}
 	if p.Model != "" {
 		name = "model " + p.Model + " of " + name
 	}
@@ -76,6 +84,38 @@ func ResolvePool(ctx context.Context, c *kube.Clients, namespace string, ref Poo
 	}
 	found.Pickers = labels.SelectorFromSet(service.Spec.Selector)
 	return found, nil
+}
+
+// ResolveService reads a plain Service as an arm: the pods behind one of its
+// ports, which is the only one where port is 0. It returns that port too.
+func ResolveService(ctx context.Context, c *kube.Clients, namespace, name string, port int32) (Pool, int32, error) {
+	service, err := c.Core.CoreV1().Services(namespace).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		err = fmt.Errorf("get service %s/%s: %w", namespace, name, err)
+		if apierrors.IsNotFound(err) {
+			return Pool{}, 0, hint.Wrap(err, "kubectl get services,inferencepools -n "+namespace)
+		}
+		return Pool{}, 0, err
+	}
+	if len(service.Spec.Selector) == 0 {
+		return Pool{}, 0, hint.Errorf("name a Service that selects the model servers' pods", "service %s/%s selects no pods, so their counters cannot be found", namespace, name)
+	}
+	var ports []string
+	for _, p := range service.Spec.Ports {
+		ports = append(ports, strconv.Itoa(int(p.Port)))
+		if port != 0 && p.Port != port || port == 0 && len(service.Spec.Ports) > 1 {
+			continue
+		}
+		if p.TargetPort.Type == intstr.String {
+			return Pool{}, 0, hint.Errorf("give its targetPort as a number", "service %s/%s: port %d leads to the port named %s of its pods", namespace, name, p.Port, p.TargetPort.StrVal)
+		}
+		target := p.TargetPort.IntVal
+		if target == 0 {
+			target = p.Port
+		}
+		return Pool{Namespace: namespace, Name: name, Servers: labels.SelectorFromSet(service.Spec.Selector), Ports: []int32{target}, Service: true}, p.Port, nil
+	}
+	return Pool{}, 0, hint.Errorf("--to service/"+name+":PORT", "service %s/%s has the ports %s, of which one must be chosen", namespace, name, strings.Join(ports, ", "))
 }
 
 // readPool reads inference.networking.k8s.io/v1 InferencePool, and returns the

@@ -49,7 +49,7 @@ func (a *Arms) Probe(ctx context.Context) (tokens int, err error) {
 		wg.Go(func() {
 			for _, name := range names {
 				if err := a.token(ctx, pod, name); err != nil {
-					errs[i] = fmt.Errorf("canary pod %s does not answer for model %q: %w", pod.Name, name, err)
+					errs[i] = fmt.Errorf("pod %s of %s does not answer for model %q: %w", pod.Name, a.canary().pool, name, err)
 					return
 				}
 			}
@@ -71,8 +71,8 @@ func (a *Arms) names(ctx context.Context) ([]string, error) {
 			continue
 		}
 		var list struct{ Data []struct{ ID string } }
-		if err := a.ask(ctx, pod, http.MethodGet, "v1/models", nil, &list); err != nil {
-			return nil, hint.Wrap(fmt.Errorf("ask stable pod %s for its models: %w", pod.Name, err), "--probe=none skips the question")
+		if err := a.ask(ctx, a.stable(), pod, http.MethodGet, "v1/models", nil, &list); err != nil {
+			return nil, hint.Wrap(fmt.Errorf("ask pod %s of %s for its models: %w", pod.Name, a.stable().pool, err), "--probe=none skips the question")
 		}
 		for _, model := range list.Data {
 			names = append(names, model.ID)
@@ -85,7 +85,7 @@ func (a *Arms) names(ctx context.Context) ([]string, error) {
 // token asks pod for one token of model name.
 func (a *Arms) token(ctx context.Context, pod *corev1.Pod, name string) error {
 	return firstToken(name, func(body []byte, into any) error {
-		return a.ask(ctx, pod, http.MethodPost, "v1/completions", body, into)
+		return a.ask(ctx, a.canary(), pod, http.MethodPost, "v1/completions", body, into)
 	})
 }
 
@@ -105,9 +105,9 @@ func firstToken(name string, ask func(body []byte, into any) error) error {
 	return nil
 }
 
-// ask sends one request to a model server.
-func (a *Arms) ask(ctx context.Context, pod *corev1.Pod, method, path string, body []byte, into any) error {
-	status, text, err := a.reach.call(ctx, endpoint{pod: pod, port: a.canary().pool.port()}, method, path, body)
+// ask sends one request to a model server of one arm.
+func (a *Arms) ask(ctx context.Context, side *arm, pod *corev1.Pod, method, path string, body []byte, into any) error {
+	status, text, err := a.reach.call(ctx, endpoint{pod: pod, port: side.pool.port()}, method, path, body)
 	if err != nil {
 		return err
 	}

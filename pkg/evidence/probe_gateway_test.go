@@ -66,7 +66,7 @@ func TestTheCanaryIsAskedThroughTheGateway(t *testing.T) {
 			1, http.Header{"Host": {"chat.example"}}, []string{"qwen"}, "", "[qwen]", "gave 1 first tokens, and the canary counted 0 of them", "--probe-header",
 		},
 		"an address that leads nowhere is refused":                {1, http.Header{}, []string{"qwen"}, "", "[]", "404 Not Found", "--probe=none"},
-		"with no model named and none listed, a name is asked of": {1, through, nil, "", "[]", "ask stable pod stable-0 for its models", "--probe-model"},
+		"with no model named and none listed, a name is asked of": {1, through, nil, "", "[]", "ask pod stable-0 of inferencepool default/stable for its models", "--probe-model"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

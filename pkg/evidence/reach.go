@@ -150,6 +150,20 @@ func (a *Arms) Interval(ctx context.Context) (time.Duration, error) {
 	return a.reach.server.Interval(ctx, podsOf(all))
 }
 
+// CheckInterval refuses looks and settling that are faster than a Prometheus
+// scrapes: a look would see nothing new and a window could span a move.
+func (a *Arms) CheckInterval(ctx context.Context, look, settle time.Duration) error {
+	every, err := a.Interval(ctx)
+	if err != nil {
+		return err
+	}
+	if look < every || settle < 2*every {
+		return hint.Errorf(fmt.Sprintf("--scrape-interval %v --settle %v, or let it scrape more often", every, 2*every),
+			"prometheus scrapes the arms every %v: too slow for --scrape-interval %v and --settle %v", every, look, settle)
+	}
+	return nil
+}
+
 // fetch gets one page.
 func (r *reacher) fetch(ctx context.Context, e endpoint) (*scrape.Page, error) {
 	if e.pod == nil {

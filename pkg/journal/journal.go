@@ -2,7 +2,9 @@
 // target, written before each act and compare-and-swapped by resourceVersion,
 // so that any process on any machine can take the rollout further or back; the
 // requests people make of it, beside the record; and the Lease of the same name
-// that says who is at work. Start at Store.
+// that says who is at work. A canary's record and a mirror's have a key each in
+// that one ConfigMap, so that a mirror does not cost a promoted canary its undo.
+// Start at Book.
 package journal
 
 import (
@@ -33,8 +35,12 @@ const (
 	Manager   = scaffold.Manager
 )
 
-// RecordKey is the ConfigMap's key of the record.
-const RecordKey = "record.json"
+// RecordKey is the ConfigMap's key of a canary's record, MirrorKey that of a
+// mirror's.
+const (
+	RecordKey = "record.json"
+	MirrorKey = "mirror.json"
+)
 
 const (
 	requestKey = "requests.json"
@@ -52,13 +58,22 @@ const (
 // ErrNone says that no rollout of this target was ever recorded.
 var ErrNone = errors.New("no rollout is recorded")
 
-// Store reads and writes the record of one target. It is used from one
+// Kept is what a record must say of itself to be kept.
+type Kept interface{ Mark() rollout.Mark }
+
+// Book reads and writes the record of one target. It is used from one
 // goroutine.
-type Store struct {
+type Book[R Kept] struct {
 	client typedcorev1.ConfigMapInterface
 	name   string
+	key    string
+	decode func([]byte) (R, error)
+	blank  func(epoch int64) R
 	seen   *corev1.ConfigMap
 }
+
+// Store keeps a canary's record.
+type Store = Book[rollout.Record]
 
 // Name is the journal's ConfigMap for TYPE/NAME: infer-TYPE-NAME, with -llmd for
 // a type of group llm-d.ai, and with a hashed tail when that would be too long.
@@ -74,23 +89,35 @@ func Name(kind, name string) string {
 
 // New is the store for the target kind/name in namespace.
 func New(core kubernetes.Interface, namespace, kind, name string) *Store {
-	return &Store{client: core.CoreV1().ConfigMaps(namespace), name: Name(kind, name)}
+	return &Store{
+		client: core.CoreV1().ConfigMaps(namespace), name: Name(kind, name), key: RecordKey, decode: Decode,
+		blank: func(epoch int64) rollout.Record { return rollout.Record{Epoch: epoch} },
+	}
 }
 
 // Name of the ConfigMap.
-func (s *Store) Name() string { return s.name }
+func (s *Book[R]) Name() string { return s.name }
 
 // Load reads the record. ErrNone when there is none; what it returns beside
 // carries the epoch an emptied journal remembers.
-func (s *Store) Load(ctx context.Context) (rollout.Record, error) {
+func (s *Book[R]) Load(ctx context.Context) (R, error) {
 	if err := s.get(ctx); err != nil {
-		return rollout.Record{}, err
+		return s.blank(0), err
 	}
-	if s.value(RecordKey) == "" {
+	if s.value(s.key) == "" {
 		epoch, _ := strconv.ParseInt(s.value(epochKey), 10, 64)
-		return rollout.Record{Epoch: epoch}, ErrNone
+		return s.blank(epoch), ErrNone
 	}
-	return Decode([]byte(s.value(RecordKey)))
+	return s.decode([]byte(s.value(s.key)))
+}
+
+// Beside is what the journal last loaded keeps under the key of another kind of
+// run; nil if nothing.
+func (s *Book[R]) Beside(key string) []byte {
+	if raw := s.value(key); raw != "" {
+		return []byte(raw)
+	}
+	return nil
 }
 
 // Decode reads a record of a format this build knows; a newer one is refused.
@@ -116,7 +143,7 @@ func Decode(raw []byte) (rollout.Record, error) {
 // this store; rollout.ErrSuperseded if somebody did. A write whose answer was
 // lost is recognised by its write number and not repeated, and a conflict that
 // was not about the record (a request, a label) is tried again.
-func (s *Store) Save(ctx context.Context, record rollout.Record) error {
+func (s *Book[R]) Save(ctx context.Context, record R) error {
 	raw, err := json.Marshal(record)
 	if err != nil {
 		return fmt.Errorf("encode journal: %w", err)
@@ -124,15 +151,17 @@ func (s *Store) Save(ctx context.Context, record rollout.Record) error {
 	if len(raw) > maxBytes {
 		return fmt.Errorf("journal configmap %s: record of %d bytes is over the limit of %d", s.name, len(raw), maxBytes)
 	}
-	return s.update(ctx, RecordKey, string(raw), func(stored string) error {
-		ours, err := Decode([]byte(stored))
+	mark := record.Mark()
+	return s.update(ctx, s.key, string(raw), func(stored string) error {
+		found, err := s.decode([]byte(stored))
 		if err != nil {
 			return err
 		}
-		if ours.Run == record.Run && ours.Epoch == record.Epoch && ours.Holder == record.Holder && ours.Write >= record.Write {
+		there := found.Mark()
+		if there.Run == mark.Run && there.Epoch == mark.Epoch && there.Holder == mark.Holder && there.Write >= mark.Write {
 			return errDone
 		}
-		return fmt.Errorf("journal is at epoch %d of run %s, ours is %d: %w", ours.Epoch, ours.Run, record.Epoch, rollout.ErrSuperseded)
+		return fmt.Errorf("journal is at epoch %d of run %s, ours is %d: %w", there.Epoch, there.Run, mark.Epoch, rollout.ErrSuperseded)
 	})
 }
 
@@ -141,7 +170,7 @@ var errDone = errors.New("already written")
 
 // update sets one key. After a conflict the object is read again: when the key
 // is as it was, the write is repeated, else changed decides.
-func (s *Store) update(ctx context.Context, key, value string, changed func(stored string) error) error {
+func (s *Book[R]) update(ctx context.Context, key, value string, changed func(stored string) error) error {
 	var err error
 	for range saveAttempts {
 		err = s.put(ctx, key, value)
@@ -166,7 +195,7 @@ func (s *Store) update(ctx context.Context, key, value string, changed func(stor
 	return fmt.Errorf("write journal configmap %s: %w", s.name, err)
 }
 
-func (s *Store) value(key string) string {
+func (s *Book[R]) value(key string) string {
 	if s.seen == nil {
 		return ""
 	}
@@ -174,7 +203,7 @@ func (s *Store) value(key string) string {
 }
 
 // get reads the object into seen, nil when it is not there.
-func (s *Store) get(ctx context.Context) error {
+func (s *Book[R]) get(ctx context.Context) error {
 	cm, err := s.client.Get(ctx, s.name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		s.seen = nil
@@ -187,7 +216,7 @@ func (s *Store) get(ctx context.Context) error {
 	return nil
 }
 
-func (s *Store) put(ctx context.Context, key, value string) error {
+func (s *Book[R]) put(ctx context.Context, key, value string) error {
 	if s.seen == nil {
 		created, err := s.client.Create(ctx, &corev1.ConfigMap{
 			ObjectMeta: metav1.ObjectMeta{Name: s.name, Labels: map[string]string{ManagedBy: Manager}},

@@ -17,7 +17,7 @@ const maxRequests = 16
 
 // Requests implements rollout.Journal. It leaves the version that Save tests
 // as it is, so that a record written by somebody else is still noticed.
-func (s *Store) Requests(ctx context.Context) ([]rollout.Request, error) {
+func (s *Book[R]) Requests(ctx context.Context) ([]rollout.Request, error) {
 	cm, err := s.client.Get(ctx, s.name, metav1.GetOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("get journal configmap %s: %w", s.name, err)
@@ -41,17 +41,18 @@ var errAgain = errors.New("the requests changed")
 
 // Ask appends a request to the journal last loaded. Asking for what is asked
 // already changes nothing; the request that will be obeyed is returned.
-func (s *Store) Ask(ctx context.Context, record rollout.Record, q rollout.Request) (rollout.Request, error) {
+func (s *Book[R]) Ask(ctx context.Context, record R, q rollout.Request) (rollout.Request, error) {
+	mark := record.Mark()
 	for range saveAttempts {
 		list, err := decodeRequests(s.value(requestKey))
 		if err != nil {
 			return q, err
 		}
-		q.Run, q.Seq = record.Run, record.Obeyed+1
+		q.Run, q.Seq = mark.Run, mark.Obeyed+1
 		var open []rollout.Request
 		for _, old := range list {
 			q.Seq = max(q.Seq, old.Seq+1)
-			if old.Run == record.Run && old.Seq > record.Obeyed {
+			if old.Run == mark.Run && old.Seq > mark.Obeyed {
 				open = append(open, old)
 			}
 		}
@@ -78,14 +79,21 @@ func (s *Store) Ask(ctx context.Context, record rollout.Record, q rollout.Reques
 	return q, fmt.Errorf("write requests to journal configmap %s: %w", s.name, errAgain)
 }
 
-// Empty forgets a finished rollout, its requests included. The epoch stays, so
-// that a process that slept through all of it can never write again.
-func (s *Store) Empty(ctx context.Context, record rollout.Record) error {
+// Empty forgets a finished run, its requests included. The epoch stays, so that
+// a process that slept through all of it can never write again; so does the
+// record of another kind of run.
+func (s *Book[R]) Empty(ctx context.Context, record R) error {
 	if s.seen == nil {
 		return nil
 	}
 	cm := s.seen.DeepCopy()
-	cm.Data = map[string]string{epochKey: strconv.FormatInt(record.Epoch, 10)}
+	before, _ := strconv.ParseInt(s.value(epochKey), 10, 64)
+	delete(cm.Data, s.key)
+	delete(cm.Data, requestKey)
+	if cm.Data == nil {
+		cm.Data = map[string]string{}
+	}
+	cm.Data[epochKey] = strconv.FormatInt(max(before, record.Mark().Epoch), 10)
 	updated, err := s.client.Update(ctx, cm, metav1.UpdateOptions{FieldManager: Manager})
 	if err != nil {
 		return fmt.Errorf("empty journal configmap %s: %w", s.name, err)

@@ -171,7 +171,7 @@ func Next(s State, o Observation) (State, Action) {
 		return s, Action{Verb: Seize}
 	}
 	if !s.Phase.Finished() && s.Phase != RollingBack {
-		if q, ok := s.pending(o.Requests); ok {
+		if q, ok := s.Mark().Pending(o.Requests); ok {
 			if next, a, ok := obey(s, o.Now, q); ok {
 				return next, a
 			}

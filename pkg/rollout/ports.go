@@ -104,7 +104,10 @@ type Arm struct {
 	// Overflows are requests that a circuit breaker of the gateway kept back. They
 	// are errors, but no model's.
 	Overflows uint64
-	Running   int64
+	// PromptTokens and AnswerTokens are those of Answered requests that ended.
+	PromptTokens, AnswerTokens uint64
+	Answered                   uint64
+	Running                    int64
 	// Ready counts ready endpoints; Restarts counts container restarts of the
 	// arm's pods since the first look.
 	Ready    int

@@ -110,6 +110,19 @@ type Record struct {
 	Restored       time.Time         `json:"restored,omitzero"`
 }
 
+// Mark is what a journal must know of a record: which run's it is, which of its
+// processes wrote it, and which request was obeyed last.
+type Mark struct {
+	Run                  string
+	Epoch, Write, Obeyed int64
+	Holder               string
+}
+
+// Mark identifies this state of the record.
+func (r Record) Mark() Mark {
+	return Mark{Run: r.Run, Epoch: r.Epoch, Write: r.Write, Obeyed: r.Obeyed, Holder: r.Holder}
+}
+
 // StepResult is one row of a run's table.
 type StepResult struct {
 	// Asked is the share in percent that was written, Seen the share of the

@@ -30,10 +30,10 @@ type Request struct {
 	At   time.Time `json:"at"`
 }
 
-// pending is the first request to this run that was not obeyed yet. An abort
+// Pending is the first request to this run that was not obeyed yet. An abort
 // goes before all others.
-func (r Record) pending(list []Request) (Request, bool) {
-	open := slices.DeleteFunc(slices.Clone(list), func(q Request) bool { return q.Run != r.Run || q.Seq <= r.Obeyed })
+func (m Mark) Pending(list []Request) (Request, bool) {
+	open := slices.DeleteFunc(slices.Clone(list), func(q Request) bool { return q.Run != m.Run || q.Seq <= m.Obeyed })
 	if i := slices.IndexFunc(open, func(q Request) bool { return q.Wish == WishAbort }); i >= 0 {
 		return open[i], true
 	}

@@ -128,11 +128,11 @@ func (d Deps) observation(ctx context.Context) Observation {
 	}
 }
 
-// act carries out one action and observes.
-func (d Deps) act(parent context.Context, s State, a Action) (State, Observation) {
+// Bounded is the context of one action on the cluster. It is finished even when
+// parent ends, but soon then.
+func Bounded(parent context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(parent), actTimeout)
-	defer cancel()
-	defer context.AfterFunc(parent, func() {
+	stop := context.AfterFunc(parent, func() {
 		timer := time.NewTimer(signalGrace)
 		defer timer.Stop()
 		select {
@@ -140,7 +140,17 @@ func (d Deps) act(parent context.Context, s State, a Action) (State, Observation
 			cancel()
 		case <-ctx.Done():
 		}
-	})()
+	})
+	return ctx, func() {
+		stop()
+		cancel()
+	}
+}
+
+// act carries out one action and observes.
+func (d Deps) act(parent context.Context, s State, a Action) (State, Observation) {
+	ctx, cancel := Bounded(parent)
+	defer cancel()
 	var standing *Standing
 	var sample *Sample
 	var journal *Record

@@ -7,6 +7,7 @@
 // gateway comes to call it), ModelObjects, Routes, Policies. Each refuses what the
 // provider cannot do, with the reason and what to do instead. Project is all of
 // them as a directory. AdapterMaps are the ConfigMaps that the body router reads,
+// Shadow is the Service that a mirror copies to,
 // and Overlaps says which routes of a Gateway stand in each other's way.
 //
 // manifests/ is what these functions make, held equal by a test.

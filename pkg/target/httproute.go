@@ -165,9 +165,13 @@ func (r *httpRoute) canaryRef() map[string]any {
 	return ref
 }
 
-// accepted reads status.parents: every parentRef must be Accepted with
-// ResolvedRefs at the object's generation (Gateway API v1, RouteParentStatus).
 func (r *httpRoute) accepted(route *unstructured.Unstructured) (bool, string) {
+	return routeAccepted(route)
+}
+
+// routeAccepted reads status.parents: every parentRef must be Accepted with
+// ResolvedRefs at the object's generation (Gateway API v1, RouteParentStatus).
+func routeAccepted(route *unstructured.Unstructured) (bool, string) {
 	var typed gatewayv1.HTTPRoute
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(route.Object, &typed); err != nil {
 		return false, "status could not be read: " + err.Error()

@@ -285,6 +285,30 @@ func (o *Object) plan(object *unstructured.Unstructured, from, goal rollout.Goal
 	return o.guarded(ops), err
 }
 
+// Rehearse has the API server apply the move from the baseline to goal without
+// keeping it, and says whether the object would then stand at goal: a server
+// whose definition of the kind is older drops fields that it does not know.
+func (o *Object) Rehearse(ctx context.Context, goal rollout.Goal) (bool, error) {
+	object, err := o.get(ctx)
+	if err != nil {
+		return false, err
+	}
+	ops, err := o.layout.move(object, goal)
+	if err != nil {
+		return false, err
+	}
+	body, err := json.Marshal(ops)
+	if err != nil {
+		return false, fmt.Errorf("encode patch of %s: %w", o, err)
+	}
+	after, err := o.client.Patch(ctx, o.name, types.JSONPatchType, body, metav1.PatchOptions{FieldManager: FieldManager, DryRun: []string{metav1.DryRunAll}})
+	if err != nil {
+		return false, fmt.Errorf("rehearse the patch of %s: %w", o, err)
+	}
+	_, there, err := o.layout.at(after, goal)
+	return there, err
+}
+
 // guarded puts the test of our stamp before ops.
 func (o *Object) guarded(ops []operation) []operation {
 	if ops == nil {
@@ -352,9 +376,13 @@ func yields(now, next string) bool {
 // StampedRun is the run that a stamp names; "" if it cannot be read.
 func StampedRun(stamp string) string { return readStamp(stamp).Run }
 
+// StampedKind is "mirror" for a mirror's stamp and "" for a canary's.
+func StampedKind(stamp string) string { return readStamp(stamp).Kind }
+
 type stampText struct {
 	Run   string `json:"run"`
 	Epoch int64  `json:"epoch"`
+	Kind  string `json:"kind"`
 }
 
 func readStamp(text string) stampText {

@@ -15,6 +15,7 @@ import (
 	"github.com/kubectl-infer/kubectl-infer/pkg/journal"
 	"github.com/kubectl-infer/kubectl-infer/pkg/kube"
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
+	"github.com/kubectl-infer/kubectl-infer/plugin/drive"
 	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
 	"github.com/kubectl-infer/kubectl-infer/plugin/option"
 	"github.com/kubectl-infer/kubectl-infer/plugin/report"
@@ -24,7 +25,7 @@ import (
 type back struct {
 	flags    *genericclioptions.ConfigFlags
 	streams  genericiooptions.IOStreams
-	lock     lockFlags
+	lock     drive.Lock
 	limit    time.Duration
 	output   string
 	takeOver bool
@@ -37,7 +38,7 @@ type back struct {
 }
 
 func (b *back) add(cmd *cobra.Command) {
-	b.lock.add(cmd)
+	b.lock.Add(cmd)
 	cmd.Flags().DurationVar(&b.limit, "rollback-limit", rollout.DefaultRollbackLimit, "how long a rollback that meets errors is tried before exit code 15")
 	cmd.Flags().StringVarP(&b.output, "output", "o", "", "json, or empty for a table")
 }
@@ -51,7 +52,7 @@ func (b *back) open(ctx context.Context, args []string) (rollout.Record, error) 
 	if err := option.Choice("--output", b.output, "", "json"); err != nil {
 		return rollout.Record{}, err
 	}
-	if err := b.lock.check(); err != nil {
+	if err := b.lock.Check(); err != nil {
 		return rollout.Record{}, err
 	}
 	if b.clients, err = connect(b.flags); err != nil {
@@ -66,6 +67,9 @@ func (b *back) open(ctx context.Context, args []string) (rollout.Record, error) 
 func load(ctx context.Context, clients *kube.Clients, store *journal.Store, o object, namespace string) (rollout.Record, error) {
 	record, err := store.Load(ctx)
 	if errors.Is(err, journal.ErrNone) {
+		if _, ok := journal.Mirrored(store); ok {
+			return record, hint.Errorf("kubectl infer mirror status "+o.String()+" -n "+namespace, "%s in namespace %s has no rollout, but a mirror", o, namespace)
+		}
 		if first := leader(ctx, clients, o, namespace); first != "" {
 			return record, hint.Errorf("kubectl infer canary status "+first, "%s moves with %s, whose journal has the rollout", o, first)
 		}
@@ -102,7 +106,11 @@ func (b *back) abort(ctx context.Context, args []string) error {
 	record, err := b.open(ctx, args)
 	if b.ifStale {
 		over := errors.Is(err, journal.ErrNone) || err == nil && record.Phase.Finished()
-		if left, err := b.leftInOrder(ctx, over); left || err != nil {
+		why, err := b.leftAlone(ctx, over)
+		if why != "" {
+			b.report.line("abort", b.object.String()+": "+why)
+		}
+		if why != "" || err != nil {
 			return err
 		}
 	}
@@ -110,21 +118,17 @@ func (b *back) abort(ctx context.Context, args []string) error {
 		return err
 	}
 	if !record.Phase.Finished() && !b.takeOver && !b.ifStale {
-		q, err := b.store.Ask(ctx, record, rollout.Request{Wish: rollout.WishAbort, User: person(), At: time.Now()})
+		q, err := b.store.Ask(ctx, record, rollout.Request{Wish: rollout.WishAbort, User: drive.Person(), At: time.Now()})
 		if err != nil {
 			return err
 		}
 		b.report.line("abort", fmt.Sprintf("%s: requested by %s", b.object, q.User))
 	}
 	lease, err := b.seize(ctx)
-	if errors.Is(err, errAlive) {
-		b.report.line("abort", b.object.String()+": "+err.Error())
-		return nil
-	}
 	if err != nil {
 		return err
 	}
-	defer release(ctx, lease, b.report)
+	defer drive.Release(ctx, lease, b.report.line)
 	if record, err = load(ctx, b.clients, b.store, b.object, b.clients.Namespace); err != nil {
 		return err
 	}
@@ -132,59 +136,43 @@ func (b *back) abort(ctx context.Context, args []string) error {
 		return b.over(ctx, record)
 	}
 	b.report.line("abort", fmt.Sprintf("%s: taking over from %s and restoring the baseline", b.object, record.Holder))
-	result, list, err := b.restore(ctx, lease, record, "abort requested by "+person())
+	result, list, err := b.restore(ctx, lease, record, "abort requested by "+drive.Person())
 	if err != nil {
 		return err
 	}
 	return settled(b.conclude(ctx, result, list))
 }
 
-// leftInOrder says that there is nothing to take back: no unfinished rollout,
-// or one whose process ended by itself, holding or waiting, and let the lease go.
-// One that died still has its name on the lease.
-func (b *back) leftInOrder(ctx context.Context, over bool) (bool, error) {
+// leftAlone says why an abort that is only for what a dead process left has nothing
+// to do: no unfinished rollout (over), a process that is alive, or one that ended by
+// itself, holding or waiting, and let the lease go. One that died still has its name
+// on the lease, and does not renew it.
+func (b *back) leftAlone(ctx context.Context, over bool) (string, error) {
 	if over {
-		b.report.line("abort", b.object.String()+": no unfinished rollout")
-		return true, nil
+		return "no unfinished rollout", nil
 	}
-	_, holder, err := b.lock.lease(b.clients, b.object).Look(ctx)
-	if err == nil && holder == "" {
-		b.report.line("abort", b.object.String()+": left alone, since its process ended in order and the run can go on")
-		return true, nil
+	for lease := b.lock.Lease(b.clients, b.object.Name, b.object.name); ; {
+		verdict, holder, err := lease.Look(ctx)
+		switch {
+		case err != nil:
+			return "", err
+		case holder == "":
+			return "left alone, since its process ended in order and the run can go on", nil
+		case verdict == rollout.LeaseHeld:
+			return "left alone, since its process is alive: " + holder, nil
+		case verdict == rollout.LeaseFree:
+			return "", nil
+		case ctx.Err() != nil:
+			return "", exit.With(exit.Interrupted, fmt.Errorf("%s: interrupted while watching the lease of %s", b.object, holder))
+		}
+		drive.Pause(ctx)
 	}
-	return false, err
 }
 
-// errAlive ends an abort that is only for runs that nobody drives.
-var errAlive = errors.New("left alone, since its process is alive")
-
-// seize waits until the lease is ours: the run that was asked let it go, or
-// did not renew it for a period.
+// seize waits until the lease is ours.
 func (b *back) seize(ctx context.Context) (*journal.Lease, error) {
-	lease := b.lock.lease(b.clients, b.object)
-	for told := ""; ; {
-		verdict, holder, err := lease.Try(ctx, b.takeOver)
-		switch {
-		case ctx.Err() != nil:
-			return nil, exit.With(exit.Interrupted, fmt.Errorf("%s: interrupted while waiting for %s", b.object, holder))
-		case err != nil:
-			b.report.trouble("retrying", err.Error())
-		case verdict == rollout.LeaseFree:
-			lease.Keep(ctx)
-			return lease, nil
-		case verdict == rollout.LeaseHeld && b.ifStale:
-			return nil, fmt.Errorf("%w: %s", errAlive, holder)
-		}
-		text := map[rollout.LeaseVerdict]string{
-			rollout.LeaseHeld:    holder + " is alive and was asked",
-			rollout.LeaseUnknown: "waiting for " + holder + ", or for its lease to run out",
-		}[verdict]
-		if told == "" || (verdict == rollout.LeaseHeld && told != text) {
-			told = text
-			b.report.line("lock", text)
-		}
-		pause(ctx)
-	}
+	lease := b.lock.Lease(b.clients, b.object.Name, b.object.name)
+	return lease, drive.Seize(ctx, lease, b.object.String(), b.takeOver, b.report.line, b.report.trouble)
 }
 
 // over tells of a rollout that has ended, and takes away what its process may
@@ -232,7 +220,7 @@ func (b *back) restore(ctx context.Context, lease *journal.Lease, record rollout
 		return rollout.Result{}, nil, err
 	}
 	result := rollout.Run(ctx, rollout.Begin(record, nil), rollout.Deps{
-		Targets: list.group(), Journal: b.store, Clock: systemClock{}, Reporter: b.report, RollbackLimit: b.limit, Lock: lease,
+		Targets: list.group(), Journal: b.store, Clock: drive.Clock{}, Reporter: b.report, RollbackLimit: b.limit, Lock: lease,
 	})
 	unwanted(ctx, b.clients, evidence.Auto, b.store, &result.Record, b.report)
 	return result, list, nil

@@ -18,6 +18,7 @@ import (
 	"github.com/kubectl-infer/kubectl-infer/pkg/kube"
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
 	"github.com/kubectl-infer/kubectl-infer/pkg/target"
+	"github.com/kubectl-infer/kubectl-infer/plugin/drive"
 	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
 )
 
@@ -151,7 +152,7 @@ func takeAway(ctx context.Context, clients *kube.Clients, via evidence.Via, stor
 	ctx = context.WithoutCancel(ctx)
 	loaded := record.Loaded
 	if record.Ceiling > 0 { // it had a share
-		systemClock{}.Wait(ctx, drained)
+		drive.Clock{}.Wait(ctx, drained)
 	}
 	if others := senders(ctx, clients, record.Plan, loaded.Name); len(others) > 0 {
 		report.line("adapter", fmt.Sprintf("%s stays loaded: %s sends requests to it", loaded.Name, strings.Join(others, ", ")))

@@ -16,6 +16,7 @@ import (
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 	"github.com/kubectl-infer/kubectl-infer/pkg/journal"
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
+	"github.com/kubectl-infer/kubectl-infer/plugin/drive"
 	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
 )
 
@@ -41,7 +42,7 @@ func (b *back) undo(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	defer release(ctx, lease, b.report)
+	defer drive.Release(ctx, lease, b.report.line)
 	if record.Unwanted() {
 		return takeAway(ctx, b.clients, evidence.Auto, b.store, &record, b.report)
 	}
@@ -68,7 +69,7 @@ func (b *back) undo(ctx context.Context, args []string) error {
 		}
 	}
 	b.report.line("undo", fmt.Sprintf("%s: restoring the baseline of run %s", b.object, record.Run))
-	result, list, err := b.restore(ctx, lease, record, "undo requested by "+person())
+	result, list, err := b.restore(ctx, lease, record, "undo requested by "+drive.Person())
 	if err != nil {
 		return err
 	}
@@ -111,14 +112,14 @@ func (b *back) ended(ctx context.Context, args []string) (rollout.Record, error)
 
 // alone takes the lease for a short piece of work and reads the record again.
 func (b *back) alone(ctx context.Context) (*journal.Lease, rollout.Record, error) {
-	lease := b.lock.lease(b.clients, b.object)
-	if err := acquire(ctx, lease, b.object, b.report); err != nil {
+	lease := b.lock.Lease(b.clients, b.object.Name, b.object.name)
+	if err := drive.Acquire(ctx, lease, b.object.String(), b.report.line); err != nil {
 		return nil, rollout.Record{}, err
 	}
 	lease.Keep(ctx)
 	record, err := load(ctx, b.clients, b.store, b.object, b.clients.Namespace)
 	if err != nil {
-		release(ctx, lease, b.report)
+		drive.Release(ctx, lease, b.report.line)
 	}
 	return lease, record, err
 }
@@ -131,7 +132,7 @@ func newFinish(flags *genericclioptions.ConfigFlags, streams genericiooptions.IO
 		Example: "  kubectl infer canary finish httproute/chat",
 		RunE:    func(cmd *cobra.Command, args []string) error { return b.finish(cmd.Context(), args) },
 	}
-	b.lock.add(cmd)
+	b.lock.Add(cmd)
 	return cmd
 }
 
@@ -143,7 +144,7 @@ func (b *back) finish(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	defer release(ctx, lease, b.report)
+	defer drive.Release(ctx, lease, b.report.line)
 	if record.Phase != rollout.Promoted || record.Goal != 100 {
 		return exit.With(exit.PreflightRefused, hint.Errorf("kubectl infer canary status "+b.object.String(),
 			"%s: the last rollout is %s at %s, not promoted to 100%%", b.object, record.Phase, record.Goal))
@@ -179,7 +180,7 @@ func (b *back) finish(ctx context.Context, args []string) error {
 }
 
 func newHistory(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOStreams) *cobra.Command {
-	b := &back{flags: flags, streams: streams, lock: lockFlags{period: journal.DefaultLeasePeriod}}
+	b := &back{flags: flags, streams: streams, lock: drive.Lock{Period: journal.DefaultLeasePeriod}}
 	cmd := &cobra.Command{
 		Use:     "history TYPE/NAME",
 		Short:   "List this rollout and the ones before it",
@@ -211,7 +212,7 @@ func (b *back) history(record rollout.Record) error {
 	for _, run := range runs {
 		table = append(table, []string{run.Run, run.Canary, string(run.Phase), run.Finished.UTC().Format(time.RFC3339), run.Reason})
 	}
-	writeTable(b.streams.Out, table)
+	drive.Table(b.streams.Out, table)
 	return nil
 }
 
@@ -228,7 +229,7 @@ all of it can never write again. undo is not possible afterwards.`,
 		Example: "  kubectl infer canary gc httproute/chat --keep 168h",
 		RunE:    func(cmd *cobra.Command, args []string) error { return b.gc(cmd.Context(), args, keep) },
 	}
-	b.lock.add(cmd)
+	b.lock.Add(cmd)
 	cmd.Flags().DurationVar(&keep, "keep", 7*24*time.Hour, "leave rollouts alone that ended less than this ago")
 	return cmd
 }
@@ -250,7 +251,7 @@ func (b *back) gc(ctx context.Context, args []string, keep time.Duration) error 
 	if err != nil {
 		return err
 	}
-	defer release(ctx, lease, b.report)
+	defer drive.Release(ctx, lease, b.report.line)
 	if !record.Phase.Finished() {
 		return fmt.Errorf("%s: a rollout began meanwhile, it is %s", b.object, record.Phase)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/gate"
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
+	"github.com/kubectl-infer/kubectl-infer/plugin/drive"
 )
 
 // defaultWatch is how long canary plan watches stable for its forecast.
@@ -21,7 +22,7 @@ func (o *runOptions) forecast(ctx context.Context, p prepared) ([]rollout.GateFo
 	p.evidence.Look(ctx) // what was counted before is nobody's
 	began := time.Now()
 	for time.Since(began) < o.watch {
-		systemClock{}.Wait(ctx, plan.ScrapeInterval)
+		drive.Clock{}.Wait(ctx, plan.ScrapeInterval)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
@@ -72,7 +73,7 @@ func printForecast(out io.Writer, plan rollout.Plan, list []rollout.GateForecast
 				f.Share, f.Bound.Expr, span(plan.StepDeadline)))
 		}
 	}
-	writeTable(out, table)
+	drive.Table(out, table)
 	for _, note := range notes {
 		fmt.Fprintf(out, "note: %s\n", note)
 	}

@@ -1,13 +1,8 @@
 package canary
 
 import (
-	"context"
-	"fmt"
 	"io"
-	"os"
-	"os/user"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -121,36 +116,6 @@ func (f *planFlags) complete(list []object, namespace string) (rollout.Plan, err
 	return plan.Complete(), nil
 }
 
-// person names the user to people who find their work.
-func person() string {
-	name := "unknown"
-	if u, err := user.Current(); err == nil {
-		name = u.Username
-	}
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown-host"
-	}
-	return name + "@" + host
-}
-
-// holder names this process.
-func holder() string { return fmt.Sprintf("%s (pid %d)", person(), os.Getpid()) }
-
 func connect(flags *genericclioptions.ConfigFlags) (*kube.Clients, error) {
 	return kube.New(flags)
-}
-
-// systemClock is the machine's monotonic clock.
-type systemClock struct{}
-
-func (systemClock) Now() time.Time { return time.Now() }
-
-func (systemClock) Wait(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/evidence"
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
+	"github.com/kubectl-infer/kubectl-infer/pkg/journal"
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
 )
 
@@ -27,6 +28,16 @@ func (t targets) check(ctx context.Context, f family, plan rollout.Plan) error {
 			return hint.Errorf(fmt.Sprintf("kubectl get %s -n %s -o jsonpath='{.status.parents}'", o.Name(), plan.Namespace),
 				"%s is not served as it is: %s", o.Name(), at.Waiting)
 		}
+	}
+	return nil
+}
+
+// checkMirror refuses a target whose requests are being copied: one run, canary
+// or mirror, has an object at a time.
+func checkMirror(store *journal.Store, target, namespace string) error {
+	if at, ok := journal.Mirrored(store); ok {
+		return hint.Errorf(fmt.Sprintf("kubectl infer mirror status %s -n %s   # or, to end it: mirror stop", target, namespace),
+			"%s has a mirror to %s that is not over (%s), begun by %s; one run, canary or mirror, may have it at a time", target, at.Plan.Shadow, at.Phase, at.Holder)
 	}
 	return nil
 }

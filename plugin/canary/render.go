@@ -14,6 +14,7 @@ import (
 	"github.com/kubectl-infer/kubectl-infer/pkg/gate"
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
+	"github.com/kubectl-infer/kubectl-infer/plugin/drive"
 	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
 	"github.com/kubectl-infer/kubectl-infer/plugin/report"
 )
@@ -298,7 +299,7 @@ func printSteps(out io.Writer, rows []rollout.StepResult) {
 			table = append(table, append(append(append([]string(nil), lead...), cells(row, g)...), tail...))
 		}
 	}
-	writeTable(out, table)
+	drive.Table(out, table)
 	for _, row := range rows {
 		if text := overflows(row); text != "" {
 			fmt.Fprintf(out, "breaker: at %d%%: %s\n", row.Asked, text)
@@ -341,23 +342,5 @@ func unseen(row rollout.StepResult, g rollout.GateResult) string {
 		return "any"
 	default:
 		return fmt.Sprintf("< %.2g%%", 100*g.Missed)
-	}
-}
-
-// writeTable aligns columns by two spaces, counting characters.
-func writeTable(out io.Writer, rows [][]string) {
-	widths := make([]int, len(rows[0]))
-	for _, row := range rows {
-		for i, cell := range row {
-			widths[i] = max(widths[i], len([]rune(cell)))
-		}
-	}
-	for _, row := range rows {
-		var b strings.Builder
-		for i, cell := range row {
-			b.WriteString(cell)
-			b.WriteString(strings.Repeat(" ", widths[i]-len([]rune(cell))+2))
-		}
-		fmt.Fprintln(out, strings.TrimRight(b.String(), " "))
 	}
 }

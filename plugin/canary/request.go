@@ -13,6 +13,7 @@ import (
 	"github.com/kubectl-infer/kubectl-infer/pkg/hint"
 	"github.com/kubectl-infer/kubectl-infer/pkg/journal"
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
+	"github.com/kubectl-infer/kubectl-infer/plugin/drive"
 	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
 )
 
@@ -60,14 +61,14 @@ func ask(ctx context.Context, flags *genericclioptions.ConfigFlags, streams gene
 	if why := pointless(record, wish); why != "" {
 		return exit.With(exit.PreflightRefused, hint.Errorf("kubectl infer canary status "+o.String()+" -n "+clients.Namespace, "%s: %s", o, why))
 	}
-	q, err := store.Ask(ctx, record, rollout.Request{Wish: wish, User: person(), At: time.Now()})
+	q, err := store.Ask(ctx, record, rollout.Request{Wish: wish, User: drive.Person(), At: time.Now()})
 	if err != nil {
 		return err
 	}
 	report := newReporter(streams, time.Now)
 	report.line("request", fmt.Sprintf("%s: %s requested", o, wish))
-	lock := lockFlags{period: journal.DefaultLeasePeriod}
-	lease := lock.lease(clients, o)
+	lock := drive.Lock{Period: journal.DefaultLeasePeriod}
+	lease := lock.Lease(clients, o.Name, o.name)
 	for {
 		verdict, holder, err := lease.Look(ctx)
 		if err != nil {
@@ -87,7 +88,7 @@ func ask(ctx context.Context, flags *genericclioptions.ConfigFlags, streams gene
 			return nil
 		}
 		report.trouble("request", "waiting for "+holder)
-		if pause(ctx); ctx.Err() != nil {
+		if drive.Pause(ctx); ctx.Err() != nil {
 			return exit.With(exit.Interrupted, fmt.Errorf("%s: %s stays requested", o, wish))
 		}
 	}

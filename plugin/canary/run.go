@@ -16,6 +16,7 @@ import (
 	"github.com/kubectl-infer/kubectl-infer/pkg/journal"
 	"github.com/kubectl-infer/kubectl-infer/pkg/kube"
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
+	"github.com/kubectl-infer/kubectl-infer/plugin/drive"
 	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
 	"github.com/kubectl-infer/kubectl-infer/plugin/option"
 	"github.com/kubectl-infer/kubectl-infer/plugin/report"
@@ -31,7 +32,7 @@ type runOptions struct {
 	watch         time.Duration // of canary plan
 	outputs       outputs
 	wait          bool
-	lock          lockFlags
+	lock          drive.Lock
 	record        recording
 	gitops        string
 
@@ -79,7 +80,7 @@ anything moved, 17 waiting for approval, 19 returned to the baseline by request.
 	cmd.Flags().StringVar(&o.onDrift, "on-drift", "hold", "when somebody else changes the weights: hold with exit code 13, or reassert, at most three times")
 	cmd.Flags().DurationVar(&o.rollbackLimit, "rollback-limit", rollout.DefaultRollbackLimit, "how long a rollback that meets errors is tried before exit code 15")
 	cmd.Flags().BoolVar(&o.wait, "wait", true, "wait at a step that needs approval; false ends there with exit code 17")
-	o.lock.add(cmd)
+	o.lock.Add(cmd)
 	cmd.Flags().StringVar(&o.gitops, "gitops", "", "for a route that Argo CD, Flux or Helm owns: suspended, or ignored (its weights)")
 	cmd.Flags().StringVar(&o.record.path, "record", "", "write what every decision is made of to this new file, for canary replay")
 	o.outputs.add(cmd)
@@ -106,7 +107,7 @@ func (o *runOptions) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := o.lock.check(); err != nil {
+	if err := o.lock.Check(); err != nil {
 		return err
 	}
 	if err := option.Choice("--gitops", o.gitops, "", "suspended", "ignored"); err != nil {
@@ -134,12 +135,12 @@ func (o *runOptions) run(ctx context.Context, args []string) error {
 // drive carries the plan out. There is no result when the run ended before it
 // watched anything.
 func (o *runOptions) drive(ctx context.Context, clients *kube.Clients, object object, plan rollout.Plan, people *reporter) (*report.Result, error) {
-	lease := o.lock.lease(clients, object)
+	lease := o.lock.Lease(clients, object.Name, object.name)
 	ready, err := o.begin(ctx, clients, object, plan, lease, people)
 	if err != nil {
 		return nil, err
 	}
-	defer release(ctx, lease, people)
+	defer drive.Release(ctx, lease, people.line)
 	defer ready.close()
 	if ready.done {
 		people.line("done", fmt.Sprintf("%s: this plan was already promoted, by run %s", plan.Target, ready.record.Run))
@@ -155,7 +156,7 @@ func (o *runOptions) drive(ctx context.Context, clients *kube.Clients, object ob
 	}
 	defer o.record.close(people)
 	result := rollout.Run(ctx, rollout.Begin(ready.record, ready.judge), rollout.Deps{
-		Targets: ready.targets.group(), Journal: ready.store, Evidence: ready.evidence, Clock: watchTargets(ctx, ready.targets),
+		Targets: ready.targets.group(), Journal: ready.store, Evidence: ready.evidence, Clock: drive.Wake(ctx, ready.targets...),
 		Reporter:            o.outputs.reporters(people),
 		RollBackOnInterrupt: o.onInterrupt == "rollback", ReassertDrift: o.onDrift == "reassert",
 		RollbackLimit: o.rollbackLimit, NoWait: !o.wait, Lock: lease, Trace: o.record.trace(),
@@ -175,7 +176,7 @@ func (o *runOptions) begin(ctx context.Context, clients *kube.Clients, object ob
 	if err != nil {
 		return prepared{}, exit.With(refusal(err), err)
 	}
-	if err := acquire(ctx, lease, object, report); err != nil {
+	if err := drive.Acquire(ctx, lease, object.String(), report.line); err != nil {
 		ready.close()
 		return prepared{}, err
 	}
@@ -189,7 +190,7 @@ func (o *runOptions) begin(ctx context.Context, clients *kube.Clients, object ob
 		ready, err = o.prepare(ctx, clients, object, plan)
 	}
 	if err != nil {
-		release(ctx, lease, report)
+		drive.Release(ctx, lease, report.line)
 		return prepared{}, exit.With(refusal(err), err)
 	}
 	return ready, nil
@@ -247,6 +248,9 @@ func prepare(ctx context.Context, clients *kube.Clients, object object, plan rol
 		return prepared{}, err
 	}
 	recorded := err == nil
+	if err := checkMirror(store, plan.Target, plan.Namespace); err != nil {
+		return prepared{}, err
+	}
 	digest, err := plan.Digest()
 	if err != nil {
 		return prepared{}, err
@@ -316,7 +320,7 @@ func (p *prepared) measure(ctx context.Context, clients *kube.Clients, plan roll
 		return err
 	}
 	p.evidence = both
-	if err := checkInterval(ctx, both, plan); err != nil {
+	if err := both.CheckInterval(ctx, plan.ScrapeInterval, plan.Settle); err != nil {
 		both.Close()
 		return err
 	}
@@ -343,7 +347,7 @@ func fresh(list targets, plan rollout.Plan, digest string, old rollout.Record) (
 	now := time.Now()
 	record := rollout.Record{
 		Format: rollout.RecordFormat, Run: uuid.NewString(), Epoch: old.Epoch + 1, Write: old.Write + 1,
-		Holder: holder(), Plan: plan, PlanDigest: digest,
+		Holder: drive.Holder(), Plan: plan, PlanDigest: digest,
 		Phase: rollout.Ready, Goal: rollout.Baseline, From: rollout.Baseline, Started: now, Updated: now,
 	}
 	if old.Run != "" {
@@ -360,7 +364,7 @@ func fresh(list targets, plan rollout.Plan, digest string, old rollout.Record) (
 func resume(old rollout.Record) rollout.Record {
 	old.Epoch++
 	old.Write++
-	old.Holder, old.Updated = holder(), time.Now()
+	old.Holder, old.Updated = drive.Holder(), time.Now()
 	return old
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/kubectl-infer/kubectl-infer/pkg/journal"
 	"github.com/kubectl-infer/kubectl-infer/pkg/kube"
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
+	"github.com/kubectl-infer/kubectl-infer/plugin/drive"
 	"github.com/kubectl-infer/kubectl-infer/plugin/exit"
 	"github.com/kubectl-infer/kubectl-infer/plugin/option"
 )
@@ -87,6 +88,9 @@ func (o *statusOptions) run(ctx context.Context, args []string) error {
 		if err != nil {
 			return err
 		}
+		if at, ok := journal.Mirrored(store); ok && said == "" {
+			fmt.Fprintf(o.streams.ErrOut, "note: %s has a mirror that is not over (%s): kubectl infer mirror status %s\n", object, at.Phase, object)
+		}
 		live, err := standings(ctx, clients, record)
 		if err != nil {
 			return err
@@ -109,7 +113,7 @@ func (o *statusOptions) run(ctx context.Context, args []string) error {
 			}
 			return nil
 		}
-		if (systemClock{}).Wait(ctx, watchEvery); ctx.Err() != nil {
+		if (drive.Clock{}).Wait(ctx, watchEvery); ctx.Err() != nil {
 			return exit.With(exit.Interrupted, fmt.Errorf("%s: the rollout goes on, only the watching ended", object))
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/kubectl-infer/kubectl-infer/pkg/kube"
 	"github.com/kubectl-infer/kubectl-infer/pkg/rollout"
 	"github.com/kubectl-infer/kubectl-infer/pkg/target"
+	"github.com/kubectl-infer/kubectl-infer/plugin/drive"
 )
 
 // targets are the objects of one rollout, the one with the journal first.
@@ -105,6 +106,9 @@ func (t targets) checkStamps(namespace, run string) error {
 		if first := stampedTarget(stamp); first != "" {
 			next = "kubectl infer canary status " + first + " -n " + namespace
 		}
+		if target.StampedKind(stamp) == "mirror" {
+			next = "kubectl infer mirror stop " + o.Name()
+		}
 		return hint.Errorf(next, "%s carries the stamp of another run, %s; one rollout at a time may move it", o.Name(), target.StampedRun(stamp))
 	}
 	return nil
@@ -123,7 +127,7 @@ func (t targets) manualRestore() string {
 // suspend is what keeps a GitOps owner's hands off the weights; "" when none is
 // recognised, or nobody answers in time.
 func (t targets) suspend(ctx context.Context) string {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseLimit)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drive.ReleaseLimit)
 	defer cancel()
 	for _, o := range t {
 		if owner, err := o.ReadOwner(ctx); err == nil && owner.Suspend != "" {

@@ -32,6 +32,7 @@ type rbac struct {
 	serviceAccount string
 	user, group    string
 	via            string
+	mirror         bool
 	apply          apply.Options
 }
 
@@ -60,6 +61,7 @@ roles. Repeating it is safe: a journal that is there is left as it is.`,
 	set.StringVar(&r.user, "user-name", "", "user that gets the role")
 	set.StringVar(&r.group, "group-name", "", "group that gets the role")
 	set.StringVar(&r.via, "metrics-via", string(evidence.Direct), "how the rollout reaches metrics: direct needs no right, pod-proxy, port-forward, or auto for both")
+	set.BoolVar(&r.mirror, "mirror", false, "let the role mirror the route, too: make a Service, delete its own, read Gateways")
 	r.apply.Add(set)
 	return cmd
 }
@@ -83,7 +85,7 @@ func newRemoveRBAC(flags *genericclioptions.ConfigFlags, streams genericiooption
 
 // request reads the flags.
 func (r *rbac) request(namespace string) (request, error) {
-	q := request{namespace: namespace, via: evidence.Via(r.via)}
+	q := request{namespace: namespace, via: evidence.Via(r.via), mirror: r.mirror}
 	if !slices.Contains(evidence.Ways(), q.via) {
 		return q, exit.With(exit.Usage, hint.Errorf("--metrics-via direct", "--metrics-via %q is not one of %q", r.via, evidence.Ways()))
 	}
@@ -103,6 +105,9 @@ func (r *rbac) request(namespace string) (request, error) {
 	}
 	slices.Sort(q.names)
 	q.names = slices.Compact(q.names)
+	if q.mirror && q.kind.Resource != kube.HTTPRoutes() {
+		return q, exit.With(exit.Usage, hint.Errorf("--mirror with --for httproute/NAME", "only requests of an httproute can be mirrored, not those of a %s", q.kind.Name))
+	}
 	return q, nil
 }
 
@@ -156,7 +161,11 @@ func (r *rbac) uninstall(ctx context.Context) error {
 		return err
 	}
 	at := q.kind.Name + "/" + q.names[0]
-	record, err := journal.New(clients.Core, q.namespace, q.kind.Name, q.names[0]).Load(ctx)
+	book := journal.New(clients.Core, q.namespace, q.kind.Name, q.names[0])
+	record, err := book.Load(ctx)
+	if running, ok := journal.Mirrored(book); ok {
+		return exit.With(exit.PreflightRefused, hint.Errorf("kubectl infer mirror stop "+at+" -n "+q.namespace, "%s: the mirror is not over, it is %s", at, running.Phase))
+	}
 	switch {
 	case errors.Is(err, journal.ErrNone):
 	case err != nil:

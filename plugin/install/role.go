@@ -21,6 +21,7 @@ type request struct {
 	names     []string // of the targets, sorted: the first has the journal
 	subject   rbacv1.Subject
 	via       evidence.Via
+	mirror    bool // may also mirror
 }
 
 // name of every object: the journal's.
@@ -44,8 +45,8 @@ func (r request) objects() []apply.Object {
 	return list
 }
 
-// rules are every verb that plan, run, status and the other verbs of canary
-// use; the cluster tests run under them and read the audit log.
+// rules are every verb that plan, run, status and the other verbs of canary,
+// and with mirror those of mirror, use; the cluster tests run under them and read the audit log.
 func (r request) rules() []rbacv1.PolicyRule {
 	own := []string{r.name()}
 	rules := []rbacv1.PolicyRule{
@@ -69,5 +70,23 @@ func (r request) rules() []rbacv1.PolicyRule {
 	if r.via == evidence.Auto || r.via == evidence.PortForward {
 		rules = append(rules, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods/portforward"}, Verbs: []string{"create", "get"}})
 	}
+	if r.mirror {
+		rules = append(rules, r.mirrorRules()...)
+	}
 	return rules
+}
+
+// mirrorRules are what the verbs of mirror use beside those of canary. A name
+// cannot bound create, so a mirror to a pool needs it for every Service; one to a
+// Service that is there does without.
+func (r request) mirrorRules() []rbacv1.PolicyRule {
+	var services []string
+	for _, name := range r.names {
+		services = append(services, scaffold.ShadowName(name))
+	}
+	return []rbacv1.PolicyRule{
+		{APIGroups: []string{""}, Resources: []string{"services"}, Verbs: []string{"create"}},
+		{APIGroups: []string{""}, Resources: []string{"services"}, ResourceNames: services, Verbs: []string{"delete"}},
+		{APIGroups: []string{kube.Gateways().Group}, Resources: []string{"gateways"}, Verbs: []string{"get"}},
+	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/journal"
 	"github.com/kubectl-infer/kubectl-infer/pkg/kube"
+	"github.com/kubectl-infer/kubectl-infer/pkg/mirror"
 	"github.com/kubectl-infer/kubectl-infer/pkg/scaffold"
 	"github.com/kubectl-infer/kubectl-infer/pkg/target"
 	"github.com/kubectl-infer/kubectl-infer/plugin/apply"
@@ -113,22 +114,47 @@ func made(at schema.GroupVersionResource, o *unstructured.Unstructured) leftover
 	if o.GetAnnotations()[target.StampAnnotation] != "" {
 		f.unfinished, f.state = true, "a rollout is moving its weights, or left its stamp"
 	}
-	record, isJournal, _ := unstructured.NestedString(o.Object, "data", journal.RecordKey)
-	if at.Resource != "configmaps" || !isJournal || record == "" {
+	data, _, _ := unstructured.NestedStringMap(o.Object, "data")
+	if at.Resource != "configmaps" || data[journal.RecordKey]+data[journal.MirrorKey] == "" {
 		return f
 	}
 	version := o.GetResourceVersion()
 	f.version = &version
-	read, err := journal.Decode([]byte(record))
-	switch {
-	case err != nil:
-		f.unfinished, f.state = true, "a journal that cannot be read: "+err.Error()
-	default:
-		f.unfinished = !read.Phase.Finished() || read.Unwanted()
-		f.state = strings.ToLower(fmt.Sprintf("rollout of %s: %s at %s", read.Plan.Target, read.Phase, read.Goal))
-		if read.Unwanted() {
-			f.state += fmt.Sprintf(", with adapter %s still loaded on %d pods", read.Loaded.Name, len(read.Loaded.Pods))
+	var states []string
+	for _, run := range []func() (string, bool, error){
+		func() (string, bool, error) { return canaryState(data[journal.RecordKey]) },
+		func() (string, bool, error) { return mirrorState(data[journal.MirrorKey]) },
+	} {
+		state, unfinished, err := run()
+		if err != nil {
+			state, unfinished = "a journal that cannot be read: "+err.Error(), true
+		}
+		if f.unfinished = f.unfinished || unfinished; state != "" {
+			states = append(states, state)
 		}
 	}
+	f.state = strings.Join(states, "; ")
 	return f
+}
+
+// canaryState is what a journal says of a canary; "" for none.
+func canaryState(record string) (state string, unfinished bool, err error) {
+	if record == "" {
+		return "", false, nil
+	}
+	read, err := journal.Decode([]byte(record))
+	state = strings.ToLower(fmt.Sprintf("rollout of %s: %s at %s", read.Plan.Target, read.Phase, read.Goal))
+	if read.Unwanted() {
+		state += fmt.Sprintf(", with adapter %s still loaded on %d pods", read.Loaded.Name, len(read.Loaded.Pods))
+	}
+	return state, !read.Phase.Finished() || read.Unwanted(), err
+}
+
+// mirrorState is what a journal says of a mirror; "" for none.
+func mirrorState(record string) (state string, unfinished bool, err error) {
+	if record == "" {
+		return "", false, nil
+	}
+	read, err := journal.DecodeMirror([]byte(record))
+	return strings.ToLower(fmt.Sprintf("mirror of %s to %s: %s", read.Plan.Target, read.Plan.Shadow, read.Phase)), read.Phase != mirror.Done, err
 }

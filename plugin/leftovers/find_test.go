@@ -61,7 +61,7 @@ func TestAMessIsFoundWhole(t *testing.T) {
 	kinds := map[schema.GroupVersionResource]string{}
 	var want []string
 	stamped := []schema.GroupVersionResource{kube.HTTPRoutes(), kube.InferenceModels(), kube.ModelRewrites(), kube.LLMDModelRewrites()}
-	for _, at := range slices.Concat(apply.Resources(), stamped) {
+	for _, at := range slices.Concat(apply.Resources(), apply.ClusterResources(), stamped) {
 		kinds[at] = "X" + at.Resource + "List"
 	}
 	client := fake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), kinds)
@@ -80,6 +80,15 @@ func TestAMessIsFoundWhole(t *testing.T) {
 		seed(at, "others", func(u *unstructured.Unstructured) { u.SetLabels(map[string]string{scaffold.ManagedBy: "helm"}) })
 		want = append(want, "ours of "+at.GroupResource().String())
 	}
+	for _, at := range apply.ClusterResources() {
+		u := object(at.Group, "X"+at.Resource, "ours")
+		u.SetNamespace("")
+		u.SetLabels(map[string]string{scaffold.ManagedBy: scaffold.Manager, scaffold.CreatedBy: "test"})
+		if err := client.Tracker().Create(at, u, ""); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, "kept")
+	}
 	for _, at := range stamped {
 		seed(at, "stamped", func(u *unstructured.Unstructured) {
 			u.SetAnnotations(map[string]string{target.StampAnnotation: "{}"})
@@ -95,6 +104,8 @@ func TestAMessIsFoundWhole(t *testing.T) {
 		switch {
 		case f.stamp && strings.HasSuffix(f.name, "/stamped"):
 			got = append(got, "stamp")
+		case f.kept != "" && strings.HasSuffix(f.name, "/ours"):
+			got = append(got, "kept")
 		case f.object == "ours":
 			got = append(got, "ours of "+f.resource.GroupResource().String())
 		default:

@@ -103,7 +103,7 @@ func (c *command) remove(ctx context.Context) error {
 	}
 	for _, f := range found {
 		if f.unfinished {
-			return exit.With(exit.PreflightRefused, hint.Errorf("let it end, or kubectl infer canary abort TYPE/NAME -n "+clients.Namespace,
+			return exit.With(exit.PreflightRefused, hint.Errorf("let it end, or kubectl infer canary abort TYPE/NAME -n "+clients.Namespace+", kubectl infer mirror stop TYPE/NAME",
 				"%s: %s, so nothing is deleted", f.name, f.state))
 		}
 	}

@@ -53,28 +53,29 @@ type answers struct {
 
 // splitReport is what `verify split -o json` prints. Shares are from 0 to 1.
 type splitReport struct {
-	APIVersion string       `json:"apiVersion"`
-	Kind       string       `json:"kind"`
-	Target     string       `json:"target"`
-	Namespace  string       `json:"namespace"`
-	Rule       string       `json:"rule,omitempty"`
-	Gateway    string       `json:"gateway,omitempty"`
-	Models     []string     `json:"models,omitempty"` // asked for, in turn
-	Source     string       `json:"source"`
-	Passive    bool         `json:"passive"`
-	Answers    answers      `json:"answers"`
-	Arms       []armReport  `json:"arms"`
-	Counted    uint64       `json:"counted"`
-	Others     uint64       `json:"others"`  // counted and not sent by us
-	Missing    uint64       `json:"missing"` // answered and not counted on any arm
-	Astray     uint64       `json:"astray"`  // answered by another endpoint than picked
-	EValue     float64      `json:"eValue"`
-	Limit      float64      `json:"limit"`
-	Needed     int          `json:"needed"`
-	Verdict    gate.Verdict `json:"verdict"`
-	Reasons    []string     `json:"reasons"`
-	Next       string       `json:"next,omitempty"`
-	byModel    bool         // arms are target models, which answers name
+	APIVersion string                  `json:"apiVersion"`
+	Kind       string                  `json:"kind"`
+	Target     string                  `json:"target"`
+	Namespace  string                  `json:"namespace"`
+	Rule       string                  `json:"rule,omitempty"`
+	Gateway    string                  `json:"gateway,omitempty"`
+	Models     []string                `json:"models,omitempty"` // asked for, in turn
+	Source     string                  `json:"source"`
+	Passive    bool                    `json:"passive"`
+	Answers    answers                 `json:"answers"`
+	Arms       []armReport             `json:"arms"`
+	Counted    uint64                  `json:"counted"`
+	Others     uint64                  `json:"others"`  // counted and not sent by us
+	Missing    uint64                  `json:"missing"` // answered and not counted on any arm
+	Astray     uint64                  `json:"astray"`  // answered by another endpoint than picked
+	EValue     float64                 `json:"eValue"`
+	Limit      float64                 `json:"limit"`
+	Needed     int                     `json:"needed"`
+	Verdict    gate.Verdict            `json:"verdict"`
+	Reasons    []string                `json:"reasons"`
+	Next       string                  `json:"next,omitempty"`
+	byModel    bool                    // arms are target models, which answers name
+	enough     func(*splitReport) bool // no more counts are waited for
 }
 
 // judge fills in shares and verdict from what was counted.

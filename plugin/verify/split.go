@@ -58,12 +58,17 @@ failed, or the requests were too few to tell.`,
 		},
 	}
 	cmd.Flags().StringVar(&o.rule, "rule", "", "name or index of the rule, when several split")
+	o.addCounting(cmd)
+	return cmd
+}
+
+// addCounting defines the flags of what is sent, or counted.
+func (o *splitOptions) addCounting(cmd *cobra.Command) {
 	cmd.Flags().StringSliceVar(&o.models, "model", nil, "models to ask for, as NAME,NAME; they are asked in turn (default all that the rule's X-Gateway-Model-Name, or the object, names)")
 	cmd.Flags().IntVar(&o.requests, "requests", 200, "requests to send")
 	cmd.Flags().BoolVar(&o.passive, "passive", false, "send nothing, and count the requests that come by themselves")
 	cmd.Flags().DurationVar(&o.duration, "duration", 30*time.Second, "how long --passive counts")
 	o.add(cmd)
-	return cmd
 }
 
 func (o *splitOptions) check() error {
@@ -93,7 +98,7 @@ func (o *splitOptions) run(ctx context.Context, clients *kube.Clients, streams g
 	}
 	report := &splitReport{
 		APIVersion: apiVersion, Kind: "VerifySplit", Target: s.String(), Namespace: clients.Namespace,
-		Rule: split.Rule, Passive: o.passive, byModel: !isRoute,
+		Rule: split.Rule, Passive: o.passive, byModel: !isRoute, enough: allCounted,
 	}
 	for i, share := range split.Shares {
 		report.Arms = append(report.Arms, armReport{Name: share.Name, Pool: pools[i].Namespace + "/" + pools[i].Name, Asked: split.Percent(i)})
@@ -239,6 +244,15 @@ func naming(models []string) string {
 	return "models " + strings.Join(models, ", ")
 }
 
+// allCounted says that every answer was counted on some arm.
+func allCounted(r *splitReport) bool {
+	total := uint64(0)
+	for _, arm := range r.Arms {
+		total += arm.Started
+	}
+	return total >= uint64(r.Answers.OK)
+}
+
 // watch reads the counters until ctx ends, so that a process which restarts or
 // goes away loses little.
 func watch(ctx context.Context, tally *evidence.Tally) {
@@ -269,13 +283,11 @@ func fill(ctx context.Context, tally *evidence.Tally, report *splitReport) error
 		if err != nil {
 			return err
 		}
-		total := uint64(0)
 		for i, c := range counts {
 			report.Arms[i].Started, report.Arms[i].Ready, report.Arms[i].Overflows = c.Started, c.Ready, c.Overflows
-			total += c.Started
 		}
 		report.Astray = astray
-		if total >= uint64(report.Answers.OK) {
+		if report.enough(report) {
 			return nil
 		}
 		select {

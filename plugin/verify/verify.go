@@ -1,6 +1,6 @@
 // Package verify is `kubectl infer verify`: it asks the gateway what it really
 // does, a bounded number of cheap requests at a time, and compares that with
-// what the objects say. Start at split.go and route.go, the two verbs.
+// what the objects say. Start at split.go, route.go and mirror.go, the verbs.
 //
 // What decides is pure: shape.go makes of a route's matches a request that they
 // take, judge.go makes of counts a verdict. subject.go reads the cluster, ask.go
@@ -34,10 +34,11 @@ func New(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOStream
 		Use:   "verify",
 		Short: "Ask the gateway what it really does, and compare it with the objects",
 		Example: `  kubectl infer verify split httproute/chat
-  kubectl infer verify route httproute/chat`,
+  kubectl infer verify route httproute/chat
+  kubectl infer verify mirror httproute/chat`,
 	}
 	cmd.PersistentFlags().AddFlagSet(option.Kube(flags))
-	cmd.AddCommand(newSplit(flags, streams), newRoute(flags, streams))
+	cmd.AddCommand(newSplit(flags, streams), newRoute(flags, streams), newMirror(flags, streams))
 	return cmd
 }
 

@@ -1,4 +1,4 @@
-package canary
+package drive
 
 import (
 	"context"
@@ -26,7 +26,7 @@ func TestAWaitEndsWhenATargetIsWritten(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
-				c := &wakingClock{changed: make(chan struct{}, 1)}
+				c := &Waking{changed: make(chan struct{}, 1)}
 				for _, at := range tt.changes {
 					time.AfterFunc(at, c.wake)
 				}
