@@ -71,7 +71,8 @@ func recipes(t *testing.T, dir string) map[string]recipe {
 		"shell": {string(plain), always, []string{"OUT=" + dir}, 17},
 		"github": {
 			part(t, "action.yml", 0, "runs", "steps", 0, "run"), part(t, "action.yml", 0, "runs", "steps", 1, "run"),
-			[]string{"NAMESPACE=", "FROM=", "RUNNER_TEMP=" + dir, "GITHUB_STEP_SUMMARY=" + dir + "/summary", "GITHUB_OUTPUT=" + dir + "/outputs"}, 0,
+			[]string{"NAMESPACE=", "FROM=", "RUNNER_TEMP=" + dir, "GITHUB_STEP_SUMMARY=" + dir + "/summary", "GITHUB_OUTPUT=" + dir + "/outputs"},
+			0,
 		},
 		"gitlab": {
 			"cd " + dir + "\n" + part(t, "docs/ci/gitlab/templates/canary.yml", 1, "canary", "script", 0),
@@ -79,11 +80,14 @@ func recipes(t *testing.T, dir string) map[string]recipe {
 		},
 		"tekton": {
 			part(t, "docs/ci/tekton-task.yaml", 0, "spec", "steps", 0, "script"), always,
-			[]string{"OUTCOME_FILE=" + dir + "/outcome", "CODE_FILE=" + dir + "/code"}, 0,
+			[]string{"OUTCOME_FILE=" + dir + "/outcome", "CODE_FILE=" + dir + "/code"},
+			0,
 		},
 		"argo": {
 			part(t, "docs/ci/argo-workflow.yaml", 0, "spec", "templates", 0, "script", "source"),
-			part(t, "docs/ci/argo-workflow.yaml", 0, "spec", "templates", 1, "script", "source"), []string{"OUT=" + dir}, 17,
+			part(t, "docs/ci/argo-workflow.yaml", 0, "spec", "templates", 1, "script", "source"),
+			[]string{"OUT=" + dir},
+			17,
 		},
 	}
 }

@@ -136,12 +136,12 @@ func (o *options) declareChoice(fs *pflag.FlagSet, r *raw) {
 // or not yet.
 func meaningless() (switches, values []string) {
 	return []string{
-			"ha-enable-leader-election", "tracing", "health-checking", "enable-pprof", "enable-cert-reload",
-			"disable-endpoint-subset-filter", "metrics-endpoint-auth", "enable-multi-engine", "enable-grpc-stream-metrics", "zap-devel",
-		}, []string{
-			"cache-info-metric", "refresh-prometheus-metrics-interval",
-			"engine-label-key", "log-level", "zap-encoder", "zap-log-level", "zap-stacktrace-level", "zap-time-encoding",
-		}
+		"ha-enable-leader-election", "tracing", "health-checking", "enable-pprof", "enable-cert-reload",
+		"disable-endpoint-subset-filter", "metrics-endpoint-auth", "enable-multi-engine", "enable-grpc-stream-metrics", "zap-devel",
+	}, []string{
+		"cache-info-metric", "refresh-prometheus-metrics-interval",
+		"engine-label-key", "log-level", "zap-encoder", "zap-log-level", "zap-stacktrace-level", "zap-time-encoding",
+	}
 }
 
 // complete checks the flags and reads the raw ones.
