@@ -8,7 +8,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
 children=()
 finish() {
-  for pid in "${children[@]}"; do kill -INT "$pid" 2>/dev/null || true; done
+  for pid in "${children[@]}"; do kill "$pid" 2>/dev/null || true; done
   rm -rf "$work"
 }
 trap finish EXIT
