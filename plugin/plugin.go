@@ -88,11 +88,13 @@ If it dies, traffic stays at a share the last gate approved, or lower.`,
 	initCmd.GroupID = "rollout"
 	mirrorCmd := mirror.New(flags, streams)
 	mirrorCmd.GroupID = "rollout"
+	gateCmd := canary.NewGate(flags, streams)
+	gateCmd.GroupID = "rollout"
 	verifyCmd := verify.New(flags, streams)
 	verifyCmd.GroupID = "rollout"
 	sandboxCmd := sandbox.New(streams)
 	sandboxCmd.GroupID = "local"
-	root.AddCommand(canaryCmd, createCmd, initCmd, getCmd, deleteCmd, installCmd, uninstallCmd, mirrorCmd, verifyCmd, sandboxCmd, newVersion(streams))
+	root.AddCommand(canaryCmd, gateCmd, createCmd, initCmd, getCmd, deleteCmd, installCmd, uninstallCmd, mirrorCmd, verifyCmd, sandboxCmd, newVersion(streams))
 	refuseUnknown(root)
 	complete.Attach(root, flags)
 	return root

@@ -194,6 +194,7 @@ func TestTheRecipesOfPipelines(t *testing.T) {
 		}
 	}
 	t.Run("a runner that died", func(t *testing.T) { died(t, s) })
+	t.Run("a gate for tools that move weights themselves", func(t *testing.T) { judged(t, s) })
 }
 
 // died kills a rollout in mid-step: the step that always runs takes it back.
@@ -211,5 +212,35 @@ kubectl infer canary abort httproute/chat --if-stale`)
 	}
 	if got := weights(t, s); got != before {
 		t.Errorf("the weights are %s, were %s", got, before)
+	}
+}
+
+// judged asks for a verdict on a canary that kubectl moved, once while it is well
+// and once while its servers fail.
+func judged(t *testing.T, s shell.Shell) {
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	const verdict = `kubectl infer gate httproute/chat --once --stable qwen-v1 --canary qwen-v2 --gate 'errors < 5%' \
+  --calibrate 2s --bake 20s --scrape-interval 200ms --min-requests 20 -o json || echo "exit code $?"
+`
+	out, said, err := s.Run(ctx, `weights() { kubectl patch httproute chat --type json -p '[
+  {"op": "replace", "path": "/spec/rules/0/backendRefs/0/weight", "value": '$1'},
+  {"op": "replace", "path": "/spec/rules/0/backendRefs/1/weight", "value": '$2'}]' >&2; }
+weights 50 50
+`+verdict+`
+kubectl infer sandbox break deployment/qwen-v2 --error-rate 0.5 >&2
+`+verdict+`
+kubectl infer sandbox break --reset >&2
+weights 100 0`)
+	if err != nil {
+		t.Fatalf("%v\n%s%s", err, out, said)
+	}
+	_, second, _ := strings.Cut(out, `"kind": "GateVerdict"`)
+	well, worse, found := strings.Cut(second, `"kind": "GateVerdict"`)
+	if !found || !strings.Contains(well, `"verdict": "Pass"`) || strings.Contains(well, "exit code") {
+		t.Errorf("of a healthy canary:\n%s", out)
+	}
+	if !strings.Contains(worse, `"verdict": "Fail"`) || !strings.Contains(worse, "exit code 18") {
+		t.Errorf("of one that fails:\n%s", out)
 	}
 }
