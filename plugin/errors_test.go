@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write testdata/errors.txt")
+var update = flag.Bool("update", false, "write testdata/errors.txt and docs/reference.md")
 
 const golden = "testdata/errors.txt"
 
