@@ -197,6 +197,18 @@ func TestTheRecipesOfPipelines(t *testing.T) {
 	t.Run("a gate for tools that move weights themselves", func(t *testing.T) { judged(t, s) })
 }
 
+// TestTheRecipesHaveTheirSystemsShape parses what GitHub and GitLab publish a
+// schema for.
+func TestTheRecipesHaveTheirSystemsShape(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "bash", "schemas.sh").CombinedOutput()
+	if err != nil || strings.Count(string(out), "ok -- validation done") != 3 {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 // died kills a rollout in mid-step: the step that always runs takes it back.
 func died(t *testing.T, s shell.Shell) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
