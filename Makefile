@@ -41,6 +41,7 @@ bench: build assets peers ## server CPU per request beside an echo floor and the
 	@echo "== benchmarks (about 10 minutes)"
 	@go run ./e2e/bench --suite body-router --write docs/benchmarks.md
 	@go run ./e2e/bench --suite endpoint-picker --write docs/benchmarks.md
+	@go run ./e2e/bench --suite start --write docs/benchmarks.md
 
 peers:
 	@echo "== the reference body router and endpoint picker, pinned in e2e/peers (about 5 minutes the first time)"

@@ -45,7 +45,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	fs := pflag.NewFlagSet("bench", pflag.ContinueOnError)
 	fs.SetOutput(stderr)
 	fs.SortFlags = false
-	fs.StringVar(&o.suite, "suite", "body-router", "what to measure: body-router or endpoint-picker")
+	fs.StringVar(&o.suite, "suite", "body-router", "what to measure: body-router, endpoint-picker or start")
 	fs.StringVar(&o.only, "only", "", "measure only the cases whose name contains this")
 	fs.IntSliceVar(&o.pods, "pods", []int{8, 400}, "sizes of the pools that pickers pick from")
 	fs.BoolVar(&o.long, "long-pages", false, "Pods give vLLM's whole metrics page, and not only the gauges that pickers read")
@@ -74,6 +74,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if o.floor != "" {
 		return serveFloor(ctx, o.floor)
 	}
+	if o.suite == "start" {
+		return o.starts(ctx, args, stdout)
+	}
 	folder, err := os.MkdirTemp("", "bench")
 	if err != nil {
 		return err
@@ -84,8 +87,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	text := "`go run ./e2e/bench " + strings.Join(args, " ") + "`, commit " + commit(ctx) + ", " +
-		time.Now().UTC().Format(time.DateOnly) + busy() + "\n"
+	text := origin(ctx, args)
 	fmt.Fprint(stdout, text)
 	for _, s := range suites {
 		got, err := compete(ctx, s, o.effort, func(what string) { fmt.Fprintln(stderr, "measuring", s.title, what) })
@@ -96,10 +98,40 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		fmt.Fprint(stdout, rows)
 		text += rows
 	}
+	return o.publish(text)
+}
+
+// origin says which command made a table, of what, when, and beside what.
+func origin(ctx context.Context, args []string) string {
+	return "`go run ./e2e/bench " + strings.Join(args, " ") + "`, commit " + commit(ctx) + ", " +
+		time.Now().UTC().Format(time.DateOnly) + busy() + "\n"
+}
+
+// publish writes a table into the docs, when that was asked for.
+func (o *options) publish(text string) error {
 	if o.write == "" {
 		return nil
 	}
 	return rewrite(o.write, o.suite, text)
+}
+
+// starts is the suite of commands that start and end.
+func (o *options) starts(ctx context.Context, args []string, stdout io.Writer) error {
+	bin, err := filepath.Abs(o.bin)
+	if err != nil {
+		return err
+	}
+	commands, err := startUp(ctx, bin)
+	if err != nil {
+		return err
+	}
+	got, err := timeStarts(ctx, commands, 41)
+	if err != nil {
+		return hint.Wrap(err, "make build assets")
+	}
+	text := origin(ctx, args) + "\n" + startTable(commands, got)
+	fmt.Fprint(stdout, text)
+	return o.publish(text)
 }
 
 // prepare makes the suites, and what their servers need beside them until stop is
@@ -129,7 +161,7 @@ func (o *options) prepare(ctx context.Context, folder string) (suites []suite, s
 		}
 		suites, err = endpointPickers(ctx, p, c, o.pods)
 	default:
-		err = fmt.Errorf("--suite %s: neither body-router nor endpoint-picker", o.suite)
+		err = fmt.Errorf("--suite %s: none of body-router, endpoint-picker and start", o.suite)
 	}
 	for i := range suites {
 		suites[i].contests = slices.DeleteFunc(suites[i].contests, func(c contest) bool { return !strings.Contains(c.label, o.only) })

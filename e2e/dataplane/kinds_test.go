@@ -3,10 +3,12 @@ package dataplane
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -158,8 +160,10 @@ func (c *cluster) ack(t *testing.T, u *upstream, served *picker) {
 func (c *cluster) provisioned(t *testing.T) {
 	const name = "bare-epp"
 	d := must[*appsv1.Deployment](t)(c.core.AppsV1().Deployments("default").Get(t.Context(), name, metav1.GetOptions{}))
-	if args := strings.Join(d.Spec.Template.Spec.Containers[0].Args, " "); !strings.Contains(args, "--pool-name=bare --pool-namespace=default") {
-		t.Errorf("the provisioned picker has arguments %s", args)
+	container := d.Spec.Template.Spec.Containers[0]
+	poolName := slices.ContainsFunc(container.Env, func(e corev1.EnvVar) bool { return e.Name == "POOL_NAME" && e.Value == "bare" })
+	if args := strings.Join(container.Args, " "); !poolName || !strings.Contains(args, "--pool-name=$(POOL_NAME) --pool-namespace=$(POD_NAMESPACE)") {
+		t.Errorf("the provisioned picker has arguments %s and environment %v", args, container.Env)
 	}
 	_, serviceErr := c.core.CoreV1().Services("default").Get(t.Context(), name, metav1.GetOptions{})
 	_, accountErr := c.core.CoreV1().ServiceAccounts("default").Get(t.Context(), name, metav1.GetOptions{})

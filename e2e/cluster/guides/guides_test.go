@@ -55,7 +55,7 @@ func missing(out string, want []string) (string, bool) {
 func TestThePagesOfTheGuides(t *testing.T) {
 	t.Parallel()
 	s := shell.Up(t, root, "guides", "--model-rewrite", "split")
-	for _, page := range []string{"routing.md", "many-models.md", "mirroring.md", "canary.md", "adapters.md"} {
+	for _, page := range []string{"tour.md", "routing.md", "many-models.md", "mirroring.md", "canary.md", "adapters.md"} {
 		t.Run(page, func(t *testing.T) {
 			list := blocks(t, page)
 			out, said, err := s.Run(t.Context(), strings.Join(list, "echo '"+mark+"'\n"))
