@@ -194,10 +194,16 @@ func examples(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(ts.Exec(args[0], append(args[1:len(args):len(args)], "--help")...))
 	help := ts.ReadFile("stdout")
 	line := strings.Join(args, " ")
-	if _, text, found := strings.Cut(help, "\nExamples:\n"); !found || !strings.Contains(text, "kubectl infer ") {
+	_, below, found := strings.Cut(help, "\nExamples:\n")
+	if !found || !strings.Contains(below, "kubectl infer ") {
 		ts.Fatalf("the help of %s has no example", line)
 	}
-	for _, m := range regexp.MustCompile(`(?m)^  ([a-z][a-z-]*)  +\S`).FindAllStringSubmatch(help, -1) {
+	const deepest = 5 // help of what is no command is that of the command above
+	if len(args) > deepest {
+		ts.Fatalf("%s: no command is that deep", line)
+	}
+	commands, _, _ := strings.Cut(below, "\nFlags:\n")
+	for _, m := range regexp.MustCompile(`(?m)^  ([a-z][a-z-]*)  +\S`).FindAllStringSubmatch(commands, -1) {
 		if name := m[1]; name != "help" && name != "completion" && name != "sandbox" {
 			examples(ts, false, append(args[:len(args):len(args)], name))
 		}
