@@ -250,9 +250,9 @@ weights 100 0`)
 	_, second, _ := strings.Cut(out, `"kind": "GateVerdict"`)
 	well, worse, found := strings.Cut(second, `"kind": "GateVerdict"`)
 	if !found || !strings.Contains(well, `"verdict": "Pass"`) || strings.Contains(well, "exit code") {
-		t.Errorf("of a healthy canary:\n%s", out)
+		t.Errorf("of a healthy canary:\n%s%s", out, said)
 	}
 	if !strings.Contains(worse, `"verdict": "Fail"`) || !strings.Contains(worse, "exit code 18") {
-		t.Errorf("of one that fails:\n%s", out)
+		t.Errorf("of one that fails:\n%s%s", out, said)
 	}
 }

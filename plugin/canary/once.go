@@ -117,10 +117,10 @@ func (o *onceOptions) prepare(ctx context.Context, clients *kube.Clients, object
 	if p.targets, err = openTargets(ctx, clients, o.plan); err != nil {
 		return p, err
 	}
-	if err := p.targets.check(ctx, p.family, o.plan); err != nil {
+	if err := p.family.check(p.targets[0], o.plan); err != nil {
 		return p, err
 	}
-	at, err := p.targets.group().Read(ctx, rollout.Baseline)
+	at, err := p.targets[0].Read(ctx, rollout.Baseline)
 	if err != nil {
 		return p, err
 	}
