@@ -158,7 +158,7 @@ func midway() doctor.Snapshot {
 func onIstio() doctor.Snapshot {
 	s := example()
 	gateway(&s, "istio", "istio.io/gateway-controller")
-	s.Images = []string{"docker.io/istio/pilot:1.32.0"}
+	s.Images = []string{"istio/pilot:1.32.0"}
 	addPool(&s, "llama")
 	s.Routes = append(s.Routes,
 		route("llama", []gatewayv1.HTTPRouteMatch{match(header(model, "llama"))}, backend("llama", 1)),
@@ -185,7 +185,7 @@ func oldOnACK() doctor.Snapshot {
 		s.Servers[i].Pool.Group = alpha
 	}
 	envoy := corev1.Pod{ObjectMeta: named("envoy-1")}
-	envoy.Spec.Containers = []corev1.Container{{Image: "docker.io/envoyproxy/envoy:distroless-v1.38.1"}}
+	envoy.Spec.Containers = []corev1.Container{{Image: "envoyproxy/envoy:distroless-v1.38.1"}}
 	s.Proxies = []corev1.Pod{envoy}
 	return s
 }

@@ -106,7 +106,7 @@ func (p Provider) groupIn(kinds []schema.GroupKind) string {
 }
 
 // Version finds the version of the provider's controller among images such as
-// docker.io/istio/pilot:1.30.1; "" if none is the controller's or has a version.
+// istio/pilot:1.30.1; "" if none is the controller's or has a version.
 func (p Provider) Version(images []string) string {
 	for _, image := range images {
 		name, _, _ := strings.Cut(image, "@")

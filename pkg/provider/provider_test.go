@@ -179,7 +179,7 @@ func TestVersionIsOfTheController(t *testing.T) {
 		images   []string
 		want     string
 	}{
-		"the controller's among others":   {"istio", []string{"redis:7.0.0", "docker.io/istio/pilot:1.30.1"}, "1.30.1"},
+		"the controller's among others":   {"istio", []string{"redis:7.0.0", "istio/pilot:1.30.1"}, "1.30.1"},
 		"a registry with a port":          {"istio", []string{"registry:5000/istio/pilot:1.30.1@sha256:abc"}, "1.30.1"},
 		"a tag that is no version":        {"istio", []string{"istio/pilot:latest"}, ""},
 		"no tag":                          {"istio", []string{"istio/pilot@sha256:abc"}, ""},
