@@ -25,8 +25,12 @@ type reference struct {
 	ends   int64 // the canary's weight then; -1 is not listed
 }
 
-// slow is a gate that no answer of the example keeps.
-const slow = "ttft p95 < 1ms"
+// harmful are the flags of a rollout that its gate takes back: no answer of the
+// example keeps the lowest limit that the buckets show, and the bake leaves time
+// to see that.
+func harmful(more ...string) []string {
+	return append(more, "--gate", "ttft p95 < 5ms", "--bake", "1m")
+}
 
 // references are the plans of pkg/rollout's crash test that can be had without
 // changing what the pools answer.
@@ -37,8 +41,8 @@ func references() []reference {
 		{"four-steps", "5,25,50,100", nil, 100, 0, false, 0, 100},
 		{"short-of-the-end", "10,50", nil, 100, 0, false, 0, 50},
 		{"not-listed", "50,100", []string{"--add-backend"}, 100, -1, false, 0, 100},
-		{"fails", "50,100", []string{"--gate", slow}, 100, 0, false, 10, 0},
-		{"not-listed-and-fails", "50,100", []string{"--add-backend", "--gate", slow}, 100, -1, false, 10, -1},
+		{"fails", "50,100", harmful(), 100, 0, false, 10, 0},
+		{"not-listed-and-fails", "50,100", harmful("--add-backend"), 100, -1, false, 10, -1},
 		{"approved", "50:approve,100", []string{"--wait=false"}, 100, 0, false, 0, 100},
 		{"two-routes", "50,100", nil, 100, 0, true, 0, 100},
 	}
