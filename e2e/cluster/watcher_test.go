@@ -30,8 +30,9 @@ type watcher struct {
 type sight struct {
 	version int64
 	route   string // or the route whose journal it is
-	weight  int64  // of the canary; -1 in a journal
-	ceiling int64  // of the journal; -1 in a route
+	journal bool
+	weight  int64 // of the canary in a route: absence is 0 %
+	ceiling int64 // of a journal, as its phase
 	phase   string
 }
 
@@ -75,9 +76,9 @@ func (w *watcher) add(o *unstructured.Unstructured) {
 	if err != nil || !ours {
 		return
 	}
-	s := sight{version: version, route: name, weight: -1, ceiling: -1}
+	s := sight{version: version, route: name}
 	if o.GetKind() == "HTTPRoute" {
-		s.weight = canaryWeight(o)
+		s.weight = max(canaryWeight(o), 0)
 	} else {
 		raw, _, _ := unstructured.NestedString(o.Object, "data", "record.json")
 		var record struct {
@@ -87,7 +88,7 @@ func (w *watcher) add(o *unstructured.Unstructured) {
 		if raw != "" && json.Unmarshal([]byte(raw), &record) != nil {
 			record.Ceiling = -1
 		}
-		s.ceiling, s.phase = record.Ceiling, record.Phase
+		s.journal, s.ceiling, s.phase = true, record.Ceiling, record.Phase
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -102,7 +103,7 @@ func (w *watcher) check(t *testing.T) {
 	ceilings, weights, phases := map[string]int64{}, map[string]int64{}, map[string]string{}
 	raised := 0
 	for _, s := range w.seen {
-		if s.weight < 0 {
+		if s.journal {
 			ceilings[s.route], phases[s.route] = s.ceiling, s.phase
 			continue
 		}
