@@ -78,7 +78,7 @@ assets: build ## find or obtain kube-apiserver, kubectl, etcd, Envoy, Prometheus
 	@echo "== assets"
 	@$(BIN)/kubectl-infer-sandbox assets
 	@$(BIN)/kubectl-infer-sandbox assets prometheus
-	@$(BIN)/kubectl-infer-sandbox assets envoy-extension-crds istio-crds agentgateway-crds monitor-crds
+	@$(BIN)/kubectl-infer-sandbox assets envoy-extension-crds istio-crds agentgateway-crds monitor-crds tekton-crds argo-workflow-crds
 
 tools:
 	@echo "== lint tools, pinned in tools/go.mod"

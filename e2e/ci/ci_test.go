@@ -12,8 +12,11 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/kubectl-infer/kubectl-infer/e2e/shell"
+	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/assets"
+	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/controlplane"
 )
 
 const root = "../.."
@@ -193,6 +196,7 @@ func TestTheRecipesOfPipelines(t *testing.T) {
 			}
 		}
 	}
+	t.Run("what Tekton's and Argo's own definitions say", func(t *testing.T) { defined(t, s) })
 	t.Run("a runner that died", func(t *testing.T) { died(t, s) })
 	t.Run("a gate for tools that move weights themselves", func(t *testing.T) { judged(t, s) })
 }
@@ -206,6 +210,46 @@ func TestTheRecipesHaveTheirSystemsShape(t *testing.T) {
 	out, err := exec.CommandContext(ctx, "bash", "schemas.sh").CombinedOutput()
 	if err != nil || strings.Count(string(out), "ok -- validation done") != 3 {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// defined sends the recipes that are objects of a cluster to an API server that has
+// the pipelines' own definitions and checks strictly, keeping nothing: as they are,
+// and with a field that is not there.
+func defined(t *testing.T, s shell.Shell) {
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	store, err := assets.NewStore()
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", s.Kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range assets.PipelineDefinitions() {
+		asset, err := store.Find(ctx, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(asset.Path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := controlplane.InstallCRDs(ctx, config, text); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+	}
+	for file, field := range map[string]string{"docs/ci/tekton-task.yaml": "securityContext:", "docs/ci/argo-workflow.yaml": "retryStrategy:"} {
+		const strictly = "kubectl create --dry-run=server --validate=strict -f -"
+		if out, said, err := s.Run(ctx, strictly+" <"+file); err != nil {
+			t.Errorf("%s: %v\n%s%s", file, err, out, said)
+		}
+		misspelt := "misspelt" + field
+		out, said, err := s.Run(ctx, "sed 's/"+field+"/"+misspelt+"/' "+file+" | "+strictly)
+		if err == nil || !strings.Contains(said, strings.TrimSuffix(misspelt, ":")) {
+			t.Errorf("%s with %s was not refused: %v\n%s%s", file, misspelt, err, out, said)
+		}
 	}
 }
 

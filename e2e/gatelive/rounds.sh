@@ -28,10 +28,7 @@ reset() {
 }
 
 # baking is true once the gates look at the step.
-baking() {
-  kubectl infer canary status httproute/chat -o json 2>/dev/null |
-    python3 -c 'import json,sys; r=json.load(sys.stdin)["record"]; sys.exit(not (r["goal"] == 50 and r["phase"] == "Baking"))' 2>/dev/null
-}
+baking() { grep -q '"phase":"Baking","goal":"50%"' "$work/events" 2>/dev/null; }
 
 # scenario NAME EXIT "FLAGS" "HARM"...: each HARM comes once the gates look: what
 # `sandbox break` gets, or outage SECONDS for metrics that are away so long.
@@ -40,6 +37,7 @@ scenario() {
   shift 4
   if [ "$(lines "$name")" -ge "$round" ] || enough; then return; fi
   reset
+  rm -f "$work/events" "$work/record"
   (
     until baking; do sleep 0.2; done
     for what in "$@"; do
@@ -53,7 +51,8 @@ scenario() {
   local breaker=$!
   # shellcheck disable=SC2086 # several flags
   kubectl infer canary run httproute/chat --stable qwen-v1 --canary qwen-v2 --steps 50 --calibrate 20s --bake 20s \
-    --settle 2s --scrape-interval 1s --min-requests 50 --step-deadline 60s $flags -o json >"$work/out" 2>"$work/err" || got=$?
+    --settle 2s --scrape-interval 1s --min-requests 50 --step-deadline 60s $flags \
+    --events "$work/events" --record "$work/record" -o json >"$work/out" 2>"$work/err" || got=$?
   kill "$breaker" 2>/dev/null || true
   wait "$breaker" || true
   if [ "$got" = 11 ]; then kubectl infer canary abort httproute/chat >/dev/null 2>&1; fi
@@ -72,6 +71,7 @@ PY
   if [ "$got" != "$want" ]; then
     failed=1
     cat "$work/err"
+    cp "$work/record" "$file.$(date +%H%M%S).record" # for `canary replay`
   fi
 }
 

@@ -127,6 +127,16 @@ func recipes(arch string) []recipe {
 			glob: "example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml " +
 				"example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml",
 		})),
+		onRequest(definitions(archive{
+			name: TektonCRDs, module: "github.com/tektoncd/pipeline", version: "v1.6.0",
+			sum:  "h1:A+D+jzOVl2QNl/yiNT7csVgBUy2wpz6K6+/D4q5lfss=",
+			glob: "config/300-crds/300-task.yaml",
+		})),
+		onRequest(definitions(archive{
+			name: ArgoWorkflowCRDs, module: "github.com/argoproj/argo-workflows/v3", version: "v3.7.4",
+			sum:  "h1:oA/DxaSsjb6fMYaygf7JVQgnsF+ZzlfUPy5kIfLsCic=",
+			glob: "manifests/base/crds/full/argoproj.io_workflowtemplates.yaml",
+		})),
 	}
 }
 
@@ -152,6 +162,9 @@ const (
 	IstioCRDs          = "istio-crds"
 	AgentgatewayCRDs   = "agentgateway-crds"
 	MonitorCRDs        = "monitor-crds" // the Prometheus operator's
+
+	TektonCRDs       = "tekton-crds"
+	ArgoWorkflowCRDs = "argo-workflow-crds"
 )
 
 // ProviderDefinitions lists the assets with definitions of gateways' own objects,
@@ -159,6 +172,10 @@ const (
 func ProviderDefinitions() []string {
 	return []string{EnvoyExtensionCRDs, IstioCRDs, AgentgatewayCRDs, MonitorCRDs}
 }
+
+// PipelineDefinitions lists the assets with definitions of the pipelines' objects
+// that docs/ci has recipes for. No sandbox has them.
+func PipelineDefinitions() []string { return []string{TektonCRDs, ArgoWorkflowCRDs} }
 
 // Definitions lists the assets that hold CustomResourceDefinitions, but for
 // ModelRewriteSplitCRDs.
