@@ -73,8 +73,8 @@ func recipes(t *testing.T, dir string) map[string]recipe {
 	return map[string]recipe{
 		"shell": {string(plain), always, []string{"OUT=" + dir}, 17},
 		"github": {
-			part(t, "action.yml", 0, "runs", "steps", 0, "run"), part(t, "action.yml", 0, "runs", "steps", 1, "run"),
-			[]string{"NAMESPACE=", "FROM=", "RUNNER_TEMP=" + dir, "GITHUB_STEP_SUMMARY=" + dir + "/summary", "GITHUB_OUTPUT=" + dir + "/outputs"},
+			part(t, "action.yml", 0, "runs", "steps", 1, "run"), part(t, "action.yml", 0, "runs", "steps", 2, "run"),
+			[]string{"NAMESPACE=", "CONTEXT=", "FROM=", "RUNNER_TEMP=" + dir, "GITHUB_STEP_SUMMARY=" + dir + "/summary", "GITHUB_OUTPUT=" + dir + "/outputs"},
 			0,
 		},
 		"gitlab": {
