@@ -11,7 +11,7 @@ PACKAGES := ./cmd/... ./pkg/... ./picker/... ./plugin/...
 # Two cores: the end-to-end packages start real servers, one package at a time.
 E2E      := ./e2e/...
 
-.PHONY: help demo test lint bench soak build assets unit e2e clean tools peers gate-sim packers images release-check picker-sim picker-live
+.PHONY: help demo test lint bench soak build assets unit e2e clean tools peers gate-sim packers images release-check picker-sim picker-live sbom-tool
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -98,11 +98,18 @@ images: packers ## OCI archives of the in-cluster programs in dist/images, witho
 	  GOOS=linux GOARCH=$$arch $(GOBUILD) -o dist/bin/linux_$$arch/$$p ./cmd/$$p; done; done
 	@$(BIN)/tools/release images --bin dist/bin --out dist/images $(IMAGES)
 
-release-check: packers ## a snapshot of the whole release, but for publishing, signing and the SBOM (about 10 min)
+sbom-tool: ## what lists the modules in a program, for a release
+	@mkdir -p $(BIN)/tools
+	@cd tools/sbom && go build -o ../../$(BIN)/tools/cyclonedx-gomod github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
+
+release-check: packers sbom-tool ## a snapshot of the whole release, but for publishing and signing (about 10 min)
 	@echo "== goreleaser, pinned in tools/goreleaser/go.mod (a few minutes the first time)"
 	@cd tools/goreleaser && go build -o ../../$(BIN)/tools/goreleaser github.com/goreleaser/goreleaser/v2
 	@$(BIN)/tools/goreleaser check
-	@$(BIN)/tools/goreleaser release --snapshot --clean --skip=publish,sign,sbom
+	@PATH=$(CURDIR)/$(BIN)/tools:$$PATH $(BIN)/tools/goreleaser release --snapshot --clean --skip=publish,sign
+	@echo "== what is in the programs"
+	@for f in dist/*.cdx.json; do echo "$$f: $$(grep -c '"type": "library"' $$f) modules"; done
+	@test $$(ls dist/*.cdx.json | wc -l) -eq 8
 	@echo "== krew manifest"
 	@$(BIN)/tools/release manifest --dist dist --version v0.0.0 --url https://github.com/kubectl-infer/kubectl-infer/releases/download/v0.0.0
 	@$(BIN)/tools/validate-krew-manifest -manifest dist/infer.yaml -skip-install
