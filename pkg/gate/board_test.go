@@ -117,6 +117,23 @@ func TestLatencyRelativeToStable(t *testing.T) {
 		update(t, b, 0, slow, gate.Counts{Requests: 3000, Bad: 900})
 		wantVerdict(t, b, 200, gate.Inconclusive, "stable is slower than 1s as well")
 	})
+	t.Run("a large φ does not hide that stable slowed too", func(t *testing.T) {
+		t.Parallel()
+		// Counts and φ of a run whose arms were slowed alike, e 370 of 298 by then.
+		b := board(t, 1, "ttft p95 < 1.5x stable")
+		bound, err := parse(t, "ttft p95 < 1.5x stable").BindStable(0.3, []float64{0.4, 0.5, 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		bound.Phi = 10.54
+		enter(t, b, 0, bound)
+		update(t, b, 0, gate.Counts{Requests: 128, Bad: 58}, gate.Counts{Requests: 112, Bad: 33})
+		if c, crossed := b.Crossed(); crossed {
+			t.Errorf("the canary is blamed: %+v", c)
+		}
+		update(t, b, 0, gate.Counts{Requests: 128, Bad: 58}, gate.Counts{Requests: 112, Bad: 33})
+		wantVerdict(t, b, 200, gate.Inconclusive, "stable is slower than 500ms as well")
+	})
 	t.Run("the canary is blamed once stable is well again", func(t *testing.T) {
 		t.Parallel()
 		b, _ := bind(t)

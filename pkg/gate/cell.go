@@ -7,8 +7,12 @@ import (
 
 // guardLevel is the e-value of stable's own test above which a latency gate
 // relative to stable no longer blames the canary: evidence of 10 to 1 that
-// stable too has become slower than the edge. A healthy stable reaches it with
-// probability at most 0.1, and by far less when the multiple is above 1.
+// stable too has become slower than the edge. Stable's requests are counted as
+// independent, without φ: φ keeps clumps from being held against an arm, and here
+// a clump on stable speaks for the canary. A healthy stable of independent
+// requests reaches it with probability at most 0.1, and by far less when the
+// multiple is above 1; one with clumps more often, which costs time, not safety:
+// the canary is blamed as soon as stable's totals no longer say so.
 const guardLevel = 10
 
 // cell is the harm evidence of one gate in one step: an e-process of its own.
@@ -51,7 +55,9 @@ func newCell(b Bound) (cell, error) {
 	}
 	c.Threshold = threshold
 	if b.Expr.Metric != Errors && b.Expr.Comparison() {
-		c.Guard = threshold
+		if c.Guard, err = NewThreshold(p0, 1); err != nil {
+			return cell{}, fmt.Errorf("gate %q: %w", b.Expr, err)
+		}
 	}
 	return c, nil
 }
