@@ -36,6 +36,9 @@ func printSplit(out io.Writer, r *splitReport) {
 		}
 	}
 	fmt.Fprintf(out, "astray      %d answered by another endpoint than picked\n", r.Astray)
+	if r.Copied {
+		fmt.Fprintln(out, "note        a RequestMirror filter copies requests to pods, so that the right picker is asked was not checked")
+	}
 	for _, reason := range r.Reasons {
 		fmt.Fprintf(out, "why         %s\n", reason)
 	}

@@ -100,6 +100,13 @@ func (o *splitOptions) run(ctx context.Context, clients *kube.Clients, streams g
 		APIVersion: apiVersion, Kind: "VerifySplit", Target: s.String(), Namespace: clients.Namespace,
 		Rule: split.Rule, Passive: o.passive, byModel: !isRoute, enough: allCounted,
 	}
+	if isRoute {
+		route, err := typedRoute(object)
+		if err != nil {
+			return err
+		}
+		report.Copied = copies(route)
+	}
 	for i, share := range split.Shares {
 		report.Arms = append(report.Arms, armReport{Name: share.Name, Pool: pools[i].Namespace + "/" + pools[i].Name, Asked: split.Percent(i)})
 	}

@@ -62,6 +62,13 @@ func typedRoute(object *unstructured.Unstructured) (*gatewayv1.HTTPRoute, error)
 	return &route, nil
 }
 
+// copies says whether any rule of a route has a RequestMirror filter.
+func copies(route *gatewayv1.HTTPRoute) bool {
+	return slices.ContainsFunc(route.Spec.Rules, func(rule gatewayv1.HTTPRouteRule) bool {
+		return slices.ContainsFunc(rule.Filters, func(f gatewayv1.HTTPRouteFilter) bool { return f.RequestMirror != nil })
+	})
+}
+
 // poolsOf resolves the pools behind a route's shares.
 func poolsOf(ctx context.Context, clients *kube.Clients, s subject, shares []target.Share) ([]evidence.Pool, error) {
 	var pools []evidence.Pool
