@@ -32,10 +32,11 @@ e2e: build assets packers ## CLI sessions, data plane on real Envoy, cluster tes
 	@echo "== OpenAI's clients for Go and Python against the simulated model server"
 	@cd e2e/openai && go test -count=1 ./...
 
-lint: tools ## gofumpt, go vet, staticcheck
+lint: tools ## gofumpt, go vet, staticcheck, links and snippets of the docs
 	@echo "== gofumpt"; out=$$($(BIN)/tools/gofumpt -l cmd pkg picker plugin e2e tools); test -z "$$out" || { echo "not formatted:"; echo "$$out"; echo "hint: bin/tools/gofumpt -w FILE"; exit 1; }
 	@echo "== go vet"; go vet -tags soak ./... && (cd e2e/openai && go vet ./...) && (cd tools/release && go vet ./...)
 	@echo "== staticcheck"; $(BIN)/tools/staticcheck -tags soak ./...
+	@echo "== links and snippets of the docs"; go test -count=1 ./e2e/docs
 
 bench: build assets peers ## server CPU per request beside an echo floor and the reference, in one run; writes docs/benchmarks.md
 	@echo "== benchmarks (about 10 minutes)"

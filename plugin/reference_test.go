@@ -32,7 +32,7 @@ func describe(page *strings.Builder, cmd *cobra.Command) {
 	}
 	if cmd.Runnable() && cmd.HasParent() && !cmd.HasSubCommands() {
 		fmt.Fprintf(page, "\n## %s\n\n%s\n", cmd.CommandPath(), about(cmd))
-		fmt.Fprintf(page, "\n```\n%s\n```\n", cmd.UseLine())
+		fmt.Fprintf(page, "\n```text\n%s\n```\n", cmd.UseLine())
 		if cmd.Example != "" {
 			fmt.Fprintf(page, "\n```sh\n%s\n```\n", outdented(cmd.Example))
 		}

@@ -38,55 +38,6 @@ func TestEveryDirectDependencyHasItsReason(t *testing.T) {
 	}
 }
 
-func TestEveryLinkInTheDocsLeadsSomewhere(t *testing.T) {
-	t.Parallel()
-	pages, err := filepath.Glob(filepath.Join(root, "docs/*.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	link := regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)`) // not those with a scheme
-	for _, page := range append(pages, filepath.Join(root, "README.md")) {
-		raw, err := os.ReadFile(page)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range link.FindAllStringSubmatch(string(raw), -1) {
-			if _, err := os.Stat(filepath.Join(filepath.Dir(page), m[1])); err != nil {
-				t.Errorf("%s: link to %s: %v", page, m[1], err)
-			}
-		}
-	}
-}
-
-func TestTheReadmeCommandsAreRealOnes(t *testing.T) {
-	t.Parallel()
-	readme := read(t, "README.md")
-	makefile := read(t, "Makefile")
-	for _, m := range regexp.MustCompile(`(?m)^make ([a-z]+)`).FindAllStringSubmatch(readme, -1) {
-		if !strings.Contains(makefile, "\n"+m[1]+":") {
-			t.Errorf("README names make %s, which the Makefile lacks", m[1])
-		}
-	}
-	flag := regexp.MustCompile(`--[a-z][a-z-]*`)
-	line := regexp.MustCompile(`(?m)^\$ kubectl infer (canary run|sandbox up|sandbox load)((?:.*\\\n)*.*)$`)
-	matches := line.FindAllStringSubmatch(readme, -1)
-	if len(matches) < 3 {
-		t.Fatalf("the transcript shows %d of the three commands", len(matches))
-	}
-	for _, m := range matches {
-		args := append(strings.Fields(m[1]), "--help")
-		help, err := exec.Command(filepath.Join(root, "bin/kubectl-infer"), args...).CombinedOutput()
-		if err != nil {
-			t.Fatalf("kubectl-infer %v: %v (run `make build` first)\n%s", args, err, help)
-		}
-		for _, f := range flag.FindAllString(m[2], -1) {
-			if !strings.Contains(string(help), f) {
-				t.Errorf("README uses %s with %s, which its help does not know", f, m[1])
-			}
-		}
-	}
-}
-
 func TestEveryPackageHasAComment(t *testing.T) {
 	t.Parallel()
 	cmd := exec.Command("go", "list", "-f", "{{if not .Doc}}{{if .GoFiles}}{{.ImportPath}}{{end}}{{end}}", "./...")

@@ -20,7 +20,7 @@ func New(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOStream
 		Example: `  kubectl infer canary run httproute/chat --stable qwen-v1 --canary qwen-v2 \
     --steps 5,25,50,100 --gate 'errors < 1%' --gate 'ttft p95 < 800ms'
   kubectl infer canary status httproute/chat
-  kubectl infer canary abort httproute/chat`,
+  kubectl infer canary undo httproute/chat`,
 	}
 	cmd.PersistentFlags().AddFlagSet(option.Kube(flags))
 	cmd.AddCommand(newRun(flags, streams), newStatus(flags, streams), newAbort(flags, streams),

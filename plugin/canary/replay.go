@@ -81,7 +81,7 @@ windows are judged by these gates instead, up to where the recorded run stood
 elsewhere than they would have.
 
 Exit codes: 0 replayed, 1 the record differs or cannot be read, 2 usage.`,
-		Example: `  kubectl infer canary run httproute/chat … --record chat.jsonl
+		Example: `  kubectl infer canary run httproute/chat --stable qwen-v1 --canary qwen-v2 --record chat.jsonl
   kubectl infer canary replay chat.jsonl
   kubectl infer canary replay chat.jsonl --gate 'errors < 0.5%' --gate 'ttft p99 < 2s'`,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -38,7 +38,8 @@ refused. Repeating it changes what was made.`,
 
   # by digest, from a registry of your own, scaled by load
   kubectl infer install body-router --gateway inference-gateway --provider istio \
-    --image example/body-router@sha256:…  --autoscale 2-6 --monitor pod`,
+    --image example/body-router@sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae \
+    --autoscale 2-6 --monitor pod`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return b.install(cmd.Context()) },
 	}

@@ -47,7 +47,7 @@ name are broken, and Pods that come later are not.`,
   kubectl infer sandbox break deployment/qwen-v2 --error-rate 0.2
   kubectl infer sandbox break inferencepool/qwen-v2 --hang --pods 0.5
   kubectl infer sandbox break deployment/qwen-v2 --slow 10 --share 0.1 --model my-adapter
-  kubectl infer sandbox break pod/qwen-v2-5f7d-x2x4z --dead
+  kubectl infer sandbox break "$(kubectl get pods -l app=qwen-v2 -o name | head -n 1)" --dead
   kubectl infer sandbox break --reset deployment/qwen-v2
   kubectl infer sandbox break --reset`,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -92,6 +92,7 @@ that a rollout can be rehearsed before it is done for real.
 
 Exit codes: 0 done, 1 error, 2 usage; run passes on its COMMAND's.`,
 		Example: `  kubectl infer sandbox up --detach
+  export KUBECONFIG=$(kubectl infer sandbox status --name default -o json | jq -r '.[0].kubeconfig')
   kubectl apply -k manifests/example
   kubectl infer sandbox load --model qwen=1 --rate 20 --duration 30s
   kubectl infer sandbox break deployment/qwen-v2 --slow 4

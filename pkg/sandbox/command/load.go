@@ -27,7 +27,7 @@ func (c *cli) load() *cobra.Command {
 		Use:   "load",
 		Short: "Drive OpenAI-style traffic at the sandbox's gateway and say what came back",
 		Example: `  kubectl infer sandbox load --model qwen=1 --rate 20 --duration 30s
-  kubectl infer sandbox load --model qwen=3 --model other=1 --streaming 0.5 --fail-on-error`,
+  kubectl infer sandbox load --model qwen=3 --model travel-helper-v1=1 --streaming 0.5 --fail-on-error`,
 		Args: usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkOutput(output); err != nil {
