@@ -12,11 +12,9 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/kubectl-infer/kubectl-infer/e2e/shell"
 	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/assets"
-	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/controlplane"
 )
 
 const root = "../.."
@@ -219,27 +217,7 @@ func TestTheRecipesHaveTheirSystemsShape(t *testing.T) {
 func defined(t *testing.T, s shell.Shell) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	store, err := assets.NewStore()
-	if err != nil {
-		t.Fatal(err)
-	}
-	config, err := clientcmd.BuildConfigFromFlags("", s.Kubeconfig)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range assets.PipelineDefinitions() {
-		asset, err := store.Find(ctx, name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		text, err := os.ReadFile(asset.Path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := controlplane.InstallCRDs(ctx, config, text); err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-	}
+	s.Define(t, assets.PipelineDefinitions()...)
 	for file, field := range map[string]string{"docs/ci/tekton-task.yaml": "securityContext:", "docs/ci/argo-workflow.yaml": "retryStrategy:"} {
 		const strictly = "kubectl create --dry-run=server --validate=strict -f -"
 		if out, said, err := s.Run(ctx, strictly+" <"+file); err != nil {

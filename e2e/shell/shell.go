@@ -13,8 +13,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/assets"
+	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/controlplane"
 )
 
 // Shell runs bash in the project's root. Root and Bin are absolute.
@@ -53,6 +57,34 @@ func Up(t *testing.T, root, name string, flags ...string) Shell {
 	return s
 }
 
+// Define installs definitions of other projects, by the names of their assets.
+func (s Shell) Define(t *testing.T, names ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	config, err := clientcmd.BuildConfigFromFlags("", s.Kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := assets.NewStore()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		asset, err := store.Find(ctx, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(asset.Path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := controlplane.InstallCRDs(ctx, config, text); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+	}
+}
+
 func create(t *testing.T, root, name string) Shell {
 	t.Helper()
 	top, err := filepath.Abs(root)
@@ -84,6 +116,7 @@ func (s Shell) Run(ctx context.Context, script string, variables ...string) (std
 	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", script)
 	var out, errs bytes.Buffer
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = s.Root, append(s.env[:len(s.env):len(s.env)], variables...), &out, &errs
+	cmd.WaitDelay = 10 * time.Second // for what a script that was ended left in the background
 	err = cmd.Run()
 	return out.String(), errs.String(), err
 }
