@@ -32,6 +32,9 @@ func examplesOf(t *testing.T, s shell.Shell, command string) []example {
 		t.Fatalf("%s --help: %v\n%s", command, err, said)
 	}
 	var all []example
+	if section(help, "Examples") == "" {
+		t.Errorf("the help of %s has no example", command)
+	}
 	for _, paragraph := range strings.Split(section(help, "Examples"), "\n\n") {
 		if strings.TrimSpace(paragraph) != "" {
 			all = append(all, example{command, paragraph})

@@ -6,8 +6,6 @@
 //	exits CODE PROGRAM [ARG...]      runs a program that must end with CODE
 //	until PATTERN PROGRAM [ARG...]   runs a program again and again until its
 //	                                 output matches, for half a minute
-//	examples PROGRAM [ARG...]        wants an example in the help of it and of
-//	                                 every command below it
 //
 // Run `make build` first. A module of its own, since testscript needs what
 // kubectl-infer does not.

@@ -139,7 +139,7 @@ func searchPath(t *testing.T) string {
 }
 
 func commands() map[string]func(*testscript.TestScript, bool, []string) {
-	return map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "until": until, "examples": examples}
+	return map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "until": until}
 }
 
 // exits runs a program and wants its exact exit code.
@@ -182,30 +182,5 @@ func until(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("after %v %s did not print %s: %v", patience, strings.Join(args[1:], " "), args[0], err)
 		}
 		<-tick.C
-	}
-}
-
-// examples wants an example in the help of a command and of all below it. What
-// cobra adds has its own help, and the sandbox is a program of its own.
-func examples(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) == 0 {
-		ts.Fatalf("usage: examples PROGRAM [ARG...]")
-	}
-	ts.Check(ts.Exec(args[0], append(args[1:len(args):len(args)], "--help")...))
-	help := ts.ReadFile("stdout")
-	line := strings.Join(args, " ")
-	_, below, found := strings.Cut(help, "\nExamples:\n")
-	if !found || !strings.Contains(below, "kubectl infer ") {
-		ts.Fatalf("the help of %s has no example", line)
-	}
-	const deepest = 5 // help of what is no command is that of the command above
-	if len(args) > deepest {
-		ts.Fatalf("%s: no command is that deep", line)
-	}
-	commands, _, _ := strings.Cut(below, "\nFlags:\n")
-	for _, m := range regexp.MustCompile(`(?m)^  ([a-z][a-z-]*)  +\S`).FindAllStringSubmatch(commands, -1) {
-		if name := m[1]; name != "help" && name != "completion" && name != "sandbox" {
-			examples(ts, false, append(args[:len(args):len(args)], name))
-		}
 	}
 }
