@@ -120,28 +120,28 @@ func made(at schema.GroupVersionResource, o *unstructured.Unstructured) leftover
 	}
 	version := o.GetResourceVersion()
 	f.version = &version
-	var states []string
-	for _, run := range []func() (string, bool, error){
-		func() (string, bool, error) { return canaryState(data[journal.RecordKey]) },
-		func() (string, bool, error) { return mirrorState(data[journal.MirrorKey]) },
-	} {
-		state, unfinished, err := run()
+	var states, by []string
+	for _, run := range []struct {
+		by, record string
+		state      func(record string) (string, bool, error)
+	}{{"canary", data[journal.RecordKey], canaryState}, {"mirror", data[journal.MirrorKey], mirrorState}} {
+		if run.record == "" {
+			continue
+		}
+		state, unfinished, err := run.state(run.record)
 		if err != nil {
 			state, unfinished = "a journal that cannot be read: "+err.Error(), true
 		}
-		if f.unfinished = f.unfinished || unfinished; state != "" {
-			states = append(states, state)
-		}
+		f.unfinished = f.unfinished || unfinished
+		states, by = append(states, state), append(by, run.by)
 	}
+	f.madeBy = strings.Join(by, ", ")
 	f.state = strings.Join(states, "; ")
 	return f
 }
 
-// canaryState is what a journal says of a canary; "" for none.
+// canaryState is what a journal says of a canary.
 func canaryState(record string) (state string, unfinished bool, err error) {
-	if record == "" {
-		return "", false, nil
-	}
 	read, err := journal.Decode([]byte(record))
 	state = strings.ToLower(fmt.Sprintf("rollout of %s: %s at %s", read.Plan.Target, read.Phase, read.Goal))
 	if read.Unwanted() {
@@ -150,11 +150,8 @@ func canaryState(record string) (state string, unfinished bool, err error) {
 	return state, !read.Phase.Finished() || read.Unwanted(), err
 }
 
-// mirrorState is what a journal says of a mirror; "" for none.
+// mirrorState is what a journal says of a mirror.
 func mirrorState(record string) (state string, unfinished bool, err error) {
-	if record == "" {
-		return "", false, nil
-	}
 	read, err := journal.DecodeMirror([]byte(record))
 	return strings.ToLower(fmt.Sprintf("mirror of %s to %s: %s", read.Plan.Target, read.Plan.Shadow, read.Phase)), read.Phase != mirror.Done, err
 }

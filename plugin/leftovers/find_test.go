@@ -54,6 +54,26 @@ func TestAJournalThatIsStillNeededStopsADeletion(t *testing.T) {
 	}
 }
 
+func TestAJournalIsOfWhatWroteIt(t *testing.T) {
+	t.Parallel()
+	const canary, mirror = `{"format":3,"phase":"Promoted","goal":100,"plan":{"target":"httproute/x"}}`, `{"format":1,"phase":"Done","plan":{"target":"httproute/x"}}`
+	for rule, tc := range map[string]struct {
+		data map[string]any
+		by   string
+	}{
+		"a rollout's":             {map[string]any{"record.json": canary}, "canary"},
+		"a mirror's":              {map[string]any{"mirror.json": mirror}, "mirror"},
+		"of both":                 {map[string]any{"record.json": canary, "mirror.json": mirror}, "canary, mirror"},
+		"one that gc has emptied": {map[string]any{}, "canary"},
+	} {
+		o := journalOf("")
+		o.Object["data"] = tc.data
+		if f := made(schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}, o); f.madeBy != tc.by {
+			t.Errorf("%s: made by %q, want %q", rule, f.madeBy, tc.by)
+		}
+	}
+}
+
 // TestAMessIsFoundWhole seeds one of every kind with our label beside one without,
 // and a stamp on one of every kind that a rollout may move.
 func TestAMessIsFoundWhole(t *testing.T) {

@@ -3,6 +3,7 @@ package option
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -19,14 +20,16 @@ func Kube(flags *genericclioptions.ConfigFlags) *pflag.FlagSet {
 	return set
 }
 
-// Choice refuses a value that is none of those allowed.
+// Choice refuses a value that is none of those allowed, of which the first that is
+// not empty is the hint: the default, by custom.
 func Choice(flag, value string, allowed ...string) error {
 	for _, a := range allowed {
 		if value == a {
 			return nil
 		}
 	}
-	return exit.With(exit.Usage, hint.Errorf(fmt.Sprintf("%s=%s", flag, allowed[len(allowed)-1]), "%s %q is not one of %q", flag, value, allowed))
+	first := slices.IndexFunc(allowed, func(a string) bool { return a != "" })
+	return exit.With(exit.Usage, hint.Errorf(fmt.Sprintf("%s=%s", flag, allowed[first]), "%s %q is not one of %q", flag, value, allowed))
 }
 
 // NoArgs refuses arguments as a usage error. It stands for cobra.NoArgs, whose
