@@ -69,94 +69,112 @@ schedulingProfiles:
 `
 )
 
-// What the charts of the reference, v1.0 to v1.5, render: the arguments in their
-// order, and the file that comes with them as CONFIG. Source: config/charts of
-// each version's module.
-func TestArgumentsOfTheReferenceAreAccepted(t *testing.T) {
-	t.Parallel()
-	usual := score.Weights{"requests": 1, "queue": 1, "kv-cache": 1, "lora": 1, "prefix": 1}
+// chart is what a version's chart renders, and what we make of it.
+type chart struct {
+	config      string
+	args        [][]string
+	meaningless []string
+	unused      []string
+	weights     score.Weights
+	queue       string // name of the queue's metric
+}
+
+// The command line of every chart, and the scorers that most configure.
+func chartStart() []string  { return []string{"--pool-name", "p", "--pool-namespace", "ns"} }
+func chartConfig() []string { return []string{"--zap-encoder", "json", "--config-file", "CONFIG"} }
+func usualWeights() score.Weights {
+	return score.Weights{"requests": 1, "queue": 1, "kv-cache": 1, "lora": 1, "prefix": 1}
+}
+
+// charts of the reference, v1.0 to v1.5: the arguments in their order, and the
+// file that comes with them as CONFIG. Source: config/charts of each version's
+// module.
+func charts() map[string]chart {
 	v10 := score.Weights{"requests": 1, "queue": 1.125, "kv-cache": 1.125, "lora": 1, "prefix": 0.75}
-	start := []string{"--pool-name", "p", "--pool-namespace", "ns"}
-	config := []string{"--zap-encoder", "json", "--config-file", "CONFIG"}
 	triton := []string{
 		"--total-queued-requests-metric", "nv_trt_llm_request_metrics{request_type=waiting}",
 		"--kv-cache-usage-percentage-metric", "nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=fraction}", "--lora-info-metric", "",
 	}
-	for rule, tc := range map[string]struct {
-		config      string
-		args        [][]string
-		meaningless []string
-		unused      []string
-		weights     score.Weights
-		queue       string // name of the queue's metric
-	}{
+	found := map[string]chart{
 		"v1.0": {
 			chartConfigV10,
-			[][]string{start, config, {"--v", "1"}},
+			[][]string{chartStart(), chartConfig(), {"--v", "1"}},
 			[]string{"--zap-encoder"},
 			nil, v10, "vllm:num_requests_waiting",
 		},
 		"v1.0, Triton": {
 			chartConfigV10,
-			[][]string{start, config, {"--v", "1"}, triton},
+			[][]string{chartStart(), chartConfig(), {"--v", "1"}, triton},
 			[]string{"--zap-encoder"},
 			nil, v10, "nv_trt_llm_request_metrics",
 		},
 		"v1.1, a pool of v1alpha2, two replicas": {
 			chartConfigV15,
-			[][]string{start, {"--pool-group", "inference.networking.x-k8s.io"}, config, {"--ha-enable-leader-election", "--v", "1", "--tracing", "false", "--metrics-endpoint-auth=false"}},
+			[][]string{chartStart(), {"--pool-group", "inference.networking.x-k8s.io"}, chartConfig(), {"--ha-enable-leader-election", "--v", "1", "--tracing", "false", "--metrics-endpoint-auth=false"}},
 			[]string{"--ha-enable-leader-election", "--metrics-endpoint-auth", "--tracing", "--zap-encoder"},
-			nil, usual, "vllm:num_requests_waiting",
+			nil, usualWeights(), "vllm:num_requests_waiting",
 		},
 		"v1.2": {
 			chartConfigV15,
-			[][]string{start, config, {"--v", "1", "--tracing=false", "--metrics-endpoint-auth=false"}},
+			[][]string{chartStart(), chartConfig(), {"--v", "1", "--tracing=false", "--metrics-endpoint-auth=false"}},
 			[]string{"--metrics-endpoint-auth", "--tracing", "--zap-encoder"},
-			nil, usual, "vllm:num_requests_waiting",
+			nil, usualWeights(), "vllm:num_requests_waiting",
 		},
 		"v1.3, flags of one's own": {
 			chartConfigV15,
-			[][]string{start, config, {"--v", "4", "--refresh-metrics-interval", "50ms", "--metrics-staleness-threshold", "2s", "--enable-pprof", "false", "--tracing=true"}},
+			[][]string{chartStart(), chartConfig(), {"--v", "4", "--refresh-metrics-interval", "50ms", "--metrics-staleness-threshold", "2s", "--enable-pprof", "false", "--tracing=true"}},
 			[]string{"--enable-pprof", "--tracing", "--zap-encoder"},
-			nil, usual, "vllm:num_requests_waiting",
+			nil, usualWeights(), "vllm:num_requests_waiting",
 		},
 		"v1.4, SGLang, with the chart's quotes": {
 			chartConfigV15,
-			[][]string{start, {`--total-queued-requests-metric="sglang:num_queue_reqs"`, `--kv-cache-usage-percentage-metric="sglang:token_usage"`}, config, {"--tracing=false"}},
+			[][]string{chartStart(), {`--total-queued-requests-metric="sglang:num_queue_reqs"`, `--kv-cache-usage-percentage-metric="sglang:token_usage"`}, chartConfig(), {"--tracing=false"}},
 			[]string{"--tracing", "--zap-encoder"},
-			nil, usual, "sglang:num_queue_reqs",
+			nil, usualWeights(), "sglang:num_queue_reqs",
 		},
+	}
+	maps.Copy(found, laterCharts())
+	return found
+}
+
+func laterCharts() map[string]chart {
+	return map[string]chart{
 		"v1.4, standalone": {
 			chartConfigV15,
-			[][]string{{"--endpoint-selector", "app=vllm", "--endpoint-target-ports", "8000,8001"}, config, {"--tracing=false"}},
+			[][]string{{"--endpoint-selector", "app=vllm", "--endpoint-target-ports", "8000,8001"}, chartConfig(), {"--tracing=false"}},
 			[]string{"--tracing", "--zap-encoder"},
-			nil, usual, "vllm:num_requests_waiting",
+			nil, usualWeights(), "vllm:num_requests_waiting",
 		},
 		"v1.5": {
 			chartConfigV15,
-			[][]string{start, {"--pool-group", "inference.networking.k8s.io"}, config, {"--v", "1", "--tracing=false"}},
+			[][]string{chartStart(), {"--pool-group", "inference.networking.k8s.io"}, chartConfig(), {"--v", "1", "--tracing=false"}},
 			[]string{"--tracing", "--zap-encoder"},
-			nil, usual, "vllm:num_requests_waiting",
+			nil, usualWeights(), "vllm:num_requests_waiting",
 		},
 		"v1.5, TensorRT-LLM, with the chart's quotes": {
 			chartConfigV15,
-			[][]string{start, {
+			[][]string{chartStart(), {
 				`--total-queued-requests-metric="trtllm_num_requests_waiting"`, `--total-running-requests-metric="trtllm_num_requests_running"`,
 				`--kv-cache-usage-percentage-metric="trtllm_kv_cache_utilization"`, `--cache-info-metric="trtllm_cache_config_info"`,
 				`--model-server-metrics-path="/prometheus/metrics"`, "--lora-info-metric", "",
-			}, config, {"--tracing=false"}},
+			}, chartConfig(), {"--tracing=false"}},
 			[]string{"--cache-info-metric", "--tracing", "--zap-encoder"},
-			nil, usual, "trtllm_num_requests_waiting",
+			nil, usualWeights(), "trtllm_num_requests_waiting",
 		},
 		"v1.5, predicted latency: what is not here is named": {
 			chartConfigPredicted,
-			[][]string{start, config, {"--tracing=false"}},
+			[][]string{chartStart(), chartConfig(), {"--tracing=false"}},
 			[]string{"--tracing", "--zap-encoder"},
 			[]string{"latency-scorer", "predicted-latency-producer", "prefix-cache-affinity-filter"},
 			score.Weights{"requests": 1, "queue": 0, "kv-cache": 0, "lora": 1, "prefix": 0},
 			"vllm:num_requests_waiting",
 		},
-	} {
+	}
+}
+
+func TestArgumentsOfTheReferenceAreAccepted(t *testing.T) {
+	t.Parallel()
+	for rule, tc := range charts() {
 		t.Run(rule, func(t *testing.T) {
 			t.Parallel()
 			path := filepath.Join(t.TempDir(), "plugins.yaml")

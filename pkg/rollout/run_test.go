@@ -2,6 +2,7 @@ package rollout_test
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -33,16 +34,20 @@ func TestAHealthyCanaryIsPromotedStepByStep(t *testing.T) {
 	}
 }
 
-func TestWhatEndsARun(t *testing.T) {
-	t.Parallel()
-	at25 := func(w *world) bool { return w.share == 25 }
-	tests := map[string]struct {
-		setUp   func(w *world, cancel context.CancelFunc)
-		change  func(*rollout.Deps)
-		outcome rollout.Outcome
-		share   rollout.Goal
-		why     string
-	}{
+// ending is what ends a run, and how.
+type ending struct {
+	setUp   func(w *world, cancel context.CancelFunc)
+	change  func(*rollout.Deps)
+	outcome rollout.Outcome
+	share   rollout.Goal
+	why     string
+}
+
+func at25(w *world) bool { return w.share == 25 }
+
+// byTheCanary are endings that its evidence brings about.
+func byTheCanary() map[string]ending {
+	return map[string]ending{
 		"a failed gate restores the baseline": {
 			setUp: func(w *world, _ context.CancelFunc) {
 				w.canary = func(w *world) rollout.Arm {
@@ -82,6 +87,12 @@ func TestWhatEndsARun(t *testing.T) {
 			},
 			outcome: rollout.Held, share: 25, why: "blind",
 		},
+	}
+}
+
+// byOthers are endings by users, other writers, the gateway and the API server.
+func byOthers() map[string]ending {
+	return map[string]ending{
 		"an interrupt holds the approved share": {
 			setUp: func(w *world, cancel context.CancelFunc) {
 				w.onLook = func(w *world) {
@@ -145,6 +156,12 @@ func TestWhatEndsARun(t *testing.T) {
 			outcome: rollout.RollbackIncomplete, share: 25, why: "refused",
 		},
 	}
+}
+
+func TestWhatEndsARun(t *testing.T) {
+	t.Parallel()
+	tests := byTheCanary()
+	maps.Copy(tests, byOthers())
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

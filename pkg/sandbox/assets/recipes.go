@@ -68,7 +68,7 @@ func (r recipe) probe(ctx context.Context, path string) (string, error) {
 
 // recipes is the table of all assets, in the order a sandbox needs them.
 func recipes(arch string) []recipe {
-	return []recipe{
+	return append([]recipe{
 		kubernetes(KubeAPIServer, "about 4 min", []string{"--version"}, afterWord("Kubernetes")),
 		kubernetes(Kubectl, "about 30 s", []string{"version", "--client", "-o", "json"}, clientVersion),
 		etcd(),
@@ -105,6 +105,13 @@ func recipes(arch string) []recipe {
 			glob: "charts/gateway-crds-helm/templates/generated/gateway.envoyproxy.io_*trafficpolicies.yaml",
 			open: "charts/gateway-crds-helm/templates/generated/gateway.envoyproxy.io_envoyproxies.yaml",
 		}),
+	}, definitionsOfOthers()...)
+}
+
+// definitionsOfOthers are of objects that no sandbox serves: what is made for
+// other gateways and pipelines is held against them.
+func definitionsOfOthers() []recipe {
+	return []recipe{
 		onRequest(definitions(archive{
 			name: EnvoyExtensionCRDs, module: "github.com/envoyproxy/gateway", version: "v1.9.0",
 			sum: "h1:PaOpud15v3kDCl3L5yc1TdYzggCMpRm1yRjNKmLkzHA=",
