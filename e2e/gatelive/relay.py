@@ -1,6 +1,6 @@
 """Serves the gateway's statistics, and 503 while WORK/away is there: a metrics outage
 that touches no traffic. Usage: relay.py WORK URL; its own URL goes into WORK/relay.
-It ends with its parent, with WORK, or after an hour."""
+It ends with its parent, with WORK, or after six hours."""
 
 import http.server
 import os
@@ -32,6 +32,6 @@ server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Relay)
 with open(os.path.join(work, "relay"), "w") as out:
     out.write("http://127.0.0.1:%d/stats/prometheus" % server.server_port)
 server.timeout = 1
-parent, limit = os.getppid(), time.monotonic() + 3600
+parent, limit = os.getppid(), time.monotonic() + 6 * 3600
 while os.getppid() == parent and os.path.isdir(work) and time.monotonic() < limit:
     server.handle_request()

@@ -71,7 +71,7 @@ PY
   if [ "$got" != "$want" ]; then
     failed=1
     cat "$work/err"
-    cp "$work/record" "$file.$(date +%H%M%S).record" # for `canary replay`
+    [ ! -s "$work/record" ] || cp "$work/record" "$file.$(date +%H%M%S).record" # for `canary replay`
   fi
 }
 
