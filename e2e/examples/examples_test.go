@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -126,8 +127,8 @@ func TestEveryExampleOfTheHelpRuns(t *testing.T) {
 	}
 }
 
+// run types an example in a new folder, with a kubeconfig of its own.
 func (e example) run(t *testing.T, s shell.Shell, told map[string]story, namespace string) {
-	st := told[e.command]
 	dir := t.TempDir()
 	kubeconfig := filepath.Join(dir, "kubeconfig")
 	raw, err := os.ReadFile(s.Kubeconfig)
@@ -137,23 +138,31 @@ func (e example) run(t *testing.T, s shell.Shell, told map[string]story, namespa
 	if err := os.WriteFile(kubeconfig, raw, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink(filepath.Join(s.Root, "manifests"), filepath.Join(dir, "manifests")); err != nil {
-		t.Fatal(err)
+	for link, target := range map[string]string{"manifests": filepath.Join(s.Root, "manifests"), "bin": t.TempDir()} {
+		if err := os.Symlink(target, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	script := "cd '" + dir + "'; mkdir bin\n"
-	if st.place == inNew {
-		script += "kubectl create namespace " + namespace + " && kubectl config set-context --current --namespace=" + namespace + "\n"
-	}
-	script += tools + st.before + "\n" + "trap 'code=$?; " + strings.ReplaceAll(st.after, "'", `'\''`) + "\nexit $code' EXIT\necho '--- the example'\nset +o pipefail\n" + e.typed(told)
 	// Sandboxes of others on this machine may have the names that the examples take.
 	second := fmt.Sprintf("second-%d%s", os.Getpid(), strings.ReplaceAll(strings.TrimPrefix(e.command, "kubectl infer"), " ", "-"))
-	script = strings.NewReplacer("rehearsal", fmt.Sprintf("rehearsal-%d", os.Getpid()), "--name default", "--name "+second).Replace(script)
-	out, said, err := s.Run(ctx, script, "KUBECONFIG="+kubeconfig, "HOME="+dir, "XDG_CACHE_HOME="+cache(t), "SECOND="+second, "ROOT="+s.Root)
+	names := strings.NewReplacer("rehearsal", fmt.Sprintf("rehearsal-%d", os.Getpid()), "--name default", "--name "+second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	out, said, err := s.Run(ctx, names.Replace(e.script(told)),
+		"KUBECONFIG="+kubeconfig, "HOME="+dir, "XDG_CACHE_HOME="+cache(t), "SECOND="+second, "ROOT="+s.Root, "NAMESPACE="+namespace)
 	if err != nil {
 		t.Errorf("%v\n%s\n%s\n%s", err, e.text, out, said)
 	}
+}
+
+// script is the example between what its story has before and after it.
+func (e example) script(told map[string]story) string {
+	st := told[e.command]
+	parts := []string{`cd "$HOME"`, tools, st.before, "after() { :", st.after, "}", "trap 'code=$?; after; exit $code' EXIT", "set +o pipefail # as people have it", e.typed(told)}
+	if st.place == inNew {
+		parts = slices.Insert(parts, 1, `kubectl create namespace "$NAMESPACE"`, `kubectl config set-context --current --namespace="$NAMESPACE"`)
+	}
+	return strings.Join(parts, "\n")
 }
 
 func cache(t *testing.T) string {

@@ -24,8 +24,8 @@ const (
 	elsewhere place = "with sandboxes of their own"
 )
 
-// tools are what the scripts of the stories call. started RUN... leaves a rollout
-// running in its first step, ended waits for it whatever it ends with.
+// tools are what the scripts of the stories call: started leaves a rollout running
+// in its first step and mirroring a mirror, ended ends either and waits for it.
 const tools = `
 quick='` + quickRun + `'
 rollout() { kubectl infer canary run httproute/chat --stable qwen-v1 --canary qwen-v2 $quick "$@" >run.out 2>&1; }
