@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
@@ -153,6 +154,9 @@ func (o *startOptions) run(ctx context.Context, args []string) error {
 	o.plan.Target, o.plan.Namespace = kind+"/"+name, clients.Namespace
 	report := &reporter{out: o.streams.ErrOut, now: time.Now}
 	ready, err := o.prepare(ctx, clients, name)
+	if apierrors.IsForbidden(err) && hint.Of(err) == "" {
+		err = hint.Wrap(err, "somebody who may: kubectl infer install rbac --mirror --for "+o.plan.Target+" -n "+clients.Namespace+" --user-name YOU")
+	}
 	if err != nil {
 		return exit.With(refusal(err), err)
 	}
