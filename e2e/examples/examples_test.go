@@ -160,6 +160,7 @@ func (e example) script(told map[string]story) string {
 	st := told[e.command]
 	parts := []string{`cd "$HOME"`, tools, st.before, "after() { :", st.after, "}", "trap 'code=$?; after; exit $code' EXIT", "set +o pipefail # as people have it", e.typed(told)}
 	if st.place == inNew {
+		parts[len(parts)-1] = strings.ReplaceAll(parts[len(parts)-1], "-n default", `-n "$NAMESPACE"`)
 		parts = slices.Insert(parts, 1, `kubectl create namespace "$NAMESPACE"`, `kubectl config set-context --current --namespace="$NAMESPACE"`)
 	}
 	return strings.Join(parts, "\n")
@@ -188,8 +189,8 @@ done`)
 		t.Fatalf("%v\n%s%s", err, out, said)
 	}
 	for _, load := range []string{
-		"--model qwen=1 --rate 30",
-		"--url http://$(kubectl get gateway/models -o jsonpath='{.status.addresses[0].value}'):8081 --model travelhelper=1 --rate 10",
+		"--model qwen=1 --rate 40",
+		"--url http://$(kubectl get gateway/models -o jsonpath='{.status.addresses[0].value}'):8081 --model travelhelper=1 --rate 30",
 	} {
 		ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 		ended := make(chan struct{})

@@ -31,21 +31,21 @@ quick='` + quickRun + `'
 rollout() { kubectl infer canary run httproute/chat --stable qwen-v1 --canary qwen-v2 $quick "$@" >run.out 2>&1; }
 started() {
   kubectl infer canary run httproute/chat --stable qwen-v1 --canary qwen-v2 $quick --steps 50 --bake 10m >run.out 2>&1 & run=$!
-  kubectl wait --for=jsonpath='{.spec.rules[0].backendRefs[1].weight}'=50 --timeout=60s httproute/chat
+  kubectl wait --for=jsonpath='{.spec.rules[0].backendRefs[1].weight}'=50 --timeout=60s httproute/chat || { cat run.out >&2; false; }
 }
 ended() { kill -TERM $run 2>/dev/null || true; wait $run || true; }
 back() { kubectl infer canary undo httproute/chat || true; }
 mirror="httproute/chat --to inferencepool/qwen-v2 --percent 20 ` + quickMirror + `"
 mirroring() {
   kubectl infer mirror start $mirror --duration 10m >mirror.out 2>&1 & run=$!
-  kubectl wait --for=jsonpath='{.spec.rules[0].filters[0].type}'=RequestMirror --timeout=60s httproute/chat
+  kubectl wait --for=jsonpath='{.spec.rules[0].filters[0].type}'=RequestMirror --timeout=60s httproute/chat || { cat mirror.out >&2; false; }
 }
 `
 
 const (
 	quickRun    = "--calibrate 0 --bake 500ms --settle 100ms --scrape-interval 100ms --min-requests 1 --lease-duration 1s --ignore-share"
 	quickMirror = "--max-tokens-per-second 100000 --calibrate 1s --settle 100ms --scrape-interval 100ms --min-requests 1 --lease-duration 1s --duration 3s"
-	quickGate   = "--calibrate 8s --bake 5s --scrape-interval 200ms --min-requests 1"
+	quickGate   = "--calibrate 6s --bake 5s --scrape-interval 200ms --min-requests 1"
 	planFile    = "printf '%s\\n' 'stable: qwen-v1' 'canary: qwen-v2' 'steps: [50, 100]' 'gates: [errors < 5%]' >plan.yaml"
 	aborted     = "kubectl infer canary abort httproute/chat || true; ended"
 	waiting     = "rollout --steps 50:approve,100 --wait=false || test $? = 17"
@@ -64,7 +64,6 @@ func stories() map[string]story {
 		"canary abort":   {before: "started", after: aborted},
 		"canary explain": {before: "rollout --steps 50,100; back"},
 		"canary finish":  {before: "rollout --steps 100", after: `kubectl apply -k "$ROOT/e2e/examples/stage"`},
-		"canary history": {before: "rollout --steps 50,100; back"},
 		"canary pause":   {before: "started", after: aborted},
 		"canary plan":    {before: planFile + "; echo 'targets: [httproute/chat]' >>plan.yaml", quick: "--watch 1s"},
 		"canary promote": {before: waiting, after: "kubectl infer canary abort httproute/chat"},
