@@ -26,10 +26,11 @@ type routerProcess struct {
 
 func startChild(t *testing.T, args ...string) *routerProcess {
 	t.Helper()
-	r := &routerProcess{address: freeAddress(t), health: freeAddress(t), page: freeAddress(t), starter: process.NewStarter()}
+	own := freeAddresses(t, 3)
+	r := &routerProcess{address: own[0], health: own[1], page: own[2], starter: process.NewStarter()}
 	t.Cleanup(r.starter.Close)
 	r.args = append([]string{
-		"--bind-address=127.0.0.1", "--secure-serving=false", "--adapter-maps=off", fmt.Sprint("--grpc-port=", r.address.Port()),
+		"--bind-address=" + r.address.Addr().String(), "--secure-serving=false", "--adapter-maps=off", fmt.Sprint("--grpc-port=", r.address.Port()),
 		fmt.Sprint("--grpc-health-port=", r.health.Port()), fmt.Sprint("--metrics-port=", r.page.Port()),
 	}, args...)
 	r.start(t)

@@ -29,7 +29,7 @@ func TestRedirectsAndRewrites(t *testing.T) {
 		rewrite     translate.Rewrite
 		get, want   string
 	}{
-		{"https, no host", "/", &translate.Redirect{Scheme: "https", Port: 443, Code: 301}, translate.Rewrite{}, "/a?b=c", "301 https://127.0.0.1:443/a?b=c"},
+		{"https, no host", "/", &translate.Redirect{Scheme: "https", Port: 443, Code: 301}, translate.Rewrite{}, "/a?b=c", "301 https://" + r.address.Addr().String() + ":443/a?b=c"},
 		{"https, a host", "/", &translate.Redirect{Scheme: "https", Port: 443, Host: "x.org", Code: 308}, translate.Rewrite{}, "/a", "308 https://x.org/a"},
 		{"a full path", "/", &translate.Redirect{Port: here, Host: "x.org", Path: edit(full, "/z"), Code: 302}, translate.Rewrite{}, "/a", fmt.Sprintf("302 http://x.org:%d/z", here)},
 		{"a prefix", "/v1", &translate.Redirect{Port: 80, Host: "x.org", Path: edit(prefix, "/v2"), Code: 307}, translate.Rewrite{}, "/v1/a", "307 http://x.org/v2/a"},

@@ -27,8 +27,8 @@ type replica struct {
 // startReplica starts a picker over model servers and waits for its readiness.
 func startReplica(t *testing.T, servers ...*upstream) *replica {
 	t.Helper()
-	r := &replica{address: freeAddress(t), ended: make(chan error, 1)}
-	page := freeAddress(t)
+	own := freeAddresses(t, 2)
+	r, page := &replica{address: own[0], ended: make(chan error, 1)}, own[1]
 	r.page = "http://" + page.String() + "/metrics"
 	var endpoints []string
 	for _, u := range servers {
@@ -37,7 +37,7 @@ func startReplica(t *testing.T, servers ...*upstream) *replica {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	r.terminate = cancel
 	args := []string{
-		"--endpoints=" + strings.Join(endpoints, ","), "--bind-address=127.0.0.1", "--secure-serving=false", "--grpc-health-port=0",
+		"--endpoints=" + strings.Join(endpoints, ","), "--bind-address=" + page.Addr().String(), "--secure-serving=false", "--grpc-health-port=0",
 		fmt.Sprint("--grpc-port=", r.address.Port()), fmt.Sprint("--metrics-port=", page.Port()), "--drain-window=300ms", "--scrape-timeout=50ms",
 	}
 	go func() { r.ended <- pickerserver.Main(ctx, args, io.Discard) }()

@@ -38,7 +38,7 @@ func startRewriter(t *testing.T, from, to string, endpoints ...*upstream) netip.
 		Rewrites: func() *rewrite.Table { return table },
 	}
 	address := freeAddress(t)
-	options := extproc.DefaultOptions("127.0.0.1", int(address.Port()), 0)
+	options := extproc.DefaultOptions(address.Addr().String(), int(address.Port()), 0)
 	options.MetricsPort, options.SecureServing, options.DrainWindow = 0, false, 0
 	server, err := extproc.Listen(options, log, func(context.Context) extproc.Processor { return handler.NewProcessor() })
 	if err != nil {

@@ -152,7 +152,7 @@ func startPickerProgram(t *testing.T, args ...string) *pickerProgram {
 	t.Helper()
 	p := &pickerProgram{t: t, page: freeAddress(t)}
 	args = append([]string{
-		"--bind-address=127.0.0.1", "--secure-serving=false", "--grpc-port=0", "--grpc-health-port=0", fmt.Sprint("--metrics-port=", p.page.Port()),
+		"--bind-address=" + p.page.Addr().String(), "--secure-serving=false", "--grpc-port=0", "--grpc-health-port=0", fmt.Sprint("--metrics-port=", p.page.Port()),
 		"--drain-window=0s", "--scrape-timeout=50ms",
 	}, args...)
 	ctx, done := t.Context(), make(chan error, 1)

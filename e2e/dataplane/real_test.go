@@ -27,16 +27,22 @@ type program struct {
 // startProgram returns when the server accepts connections.
 func startProgram(t *testing.T, main func(context.Context, []string, io.Writer) error, args ...string) *program {
 	t.Helper()
-	p := &program{address: freeAddress(t), ended: make(chan error, 1)}
+	own := freeAddresses(t, 3)
+	p := &program{address: own[0], ended: make(chan error, 1)}
 	args = append(args,
-		"--bind-address", "127.0.0.1", "--drain-window", "0s", "--grpc-port", fmt.Sprint(p.address.Port()),
-		"--grpc-health-port", fmt.Sprint(freeAddress(t).Port()), "--metrics-port", fmt.Sprint(freeAddress(t).Port()))
+		"--bind-address", p.address.Addr().String(), "--drain-window", "0s", "--grpc-port", fmt.Sprint(p.address.Port()),
+		"--grpc-health-port", fmt.Sprint(own[1].Port()), "--metrics-port", fmt.Sprint(own[2].Port()))
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	p.terminate = cancel
 	done := make(chan struct{})
 	go func() { defer close(done); p.ended <- main(ctx, args, t.Output()) }()
 	t.Cleanup(func() { cancel(); <-done })
 	eventually(t, "the server accepts connections", func() bool {
+		select {
+		case err := <-p.ended:
+			t.Fatalf("the server ended: %v", err)
+		default:
+		}
 		conn, err := net.Dial("tcp", p.address.String())
 		if err != nil {
 			return false

@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"context"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
@@ -148,17 +149,34 @@ func findAsset(t *testing.T, name string) string {
 	return asset.Path
 }
 
-// freeAddress is a loopback address that nothing listens on now.
+// freeAddress is a loopback address that nothing listens on.
 func freeAddress(t *testing.T) netip.AddrPort {
 	t.Helper()
-	l := listen(t)
-	defer l.Close()
-	return addressOf(l)
+	return freeAddresses(t, 1)[0]
+}
+
+// freeAddresses are ports of one loopback address that nobody else has: on 127.0.0.1
+// any connection of another test could take a port before its server does.
+func freeAddresses(t *testing.T, n int) []netip.AddrPort {
+	t.Helper()
+	own := netip.AddrFrom4([4]byte{127, byte(64 + rand.IntN(64)), byte(rand.IntN(256)), byte(1 + rand.IntN(254))})
+	list := make([]netip.AddrPort, n)
+	for i := range list {
+		l := listenAt(t, own)
+		defer l.Close()
+		list[i] = addressOf(l)
+	}
+	return list
 }
 
 func listen(t *testing.T) net.Listener {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	return listenAt(t, netip.AddrFrom4([4]byte{127, 0, 0, 1}))
+}
+
+func listenAt(t *testing.T, at netip.Addr) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", netip.AddrPortFrom(at, 0).String())
 	if err != nil {
 		t.Fatal(err)
 	}
