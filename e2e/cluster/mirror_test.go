@@ -19,14 +19,14 @@ const shadowUser = "mirror-ci"
 // toShadow starts a short mirror as shadowUser. Other tests break the shadow's pool
 // as they like, so its verdict is not asked for.
 func toShadow(more string) string {
-	return "mirror start httproute/shadowed --as " + shadowUser + " --to inferencepool/qwen-v2 --percent 50 --max-tokens-per-second 100000 --probe none" +
+	return "mirror start httproute/copied --as " + shadowUser + " --to inferencepool/qwen-v2 --percent 50 --max-tokens-per-second 100000 --probe none" +
 		" --calibrate 500ms --settle 100ms --scrape-interval 200ms --min-requests 1 --lease-duration 1s --gate errors<99% " + more
 }
 
 // mirrors counts the RequestMirror filters of the route.
 func mirrors(t *testing.T) int {
 	t.Helper()
-	rules, _, _ := unstructured.NestedSlice(getRoute(t, "shadowed").Object, "spec", "rules")
+	rules, _, _ := unstructured.NestedSlice(getRoute(t, "copied").Object, "spec", "rules")
 	rule, _ := rules[0].(map[string]any)
 	filters, _ := rule["filters"].([]any)
 	return len(filters)
@@ -37,21 +37,21 @@ func mirrors(t *testing.T) int {
 // that is interrupted.
 func TestAMirrorNeedsNoMoreThanItsRole(t *testing.T) {
 	t.Parallel()
-	newRoute(t, "shadowed", 100, -1)
+	newRoute(t, "copied", 100, -1)
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		_, _ = traffic.Run(ctx, traffic.Options{
 			URL: "http://" + shared.s.gateway, Mix: []traffic.ModelShare{{Model: "qwen", Weight: 1}}, Rate: 20, StreamingShare: 0.7, Seed: 3,
-			Header: http.Header{"X-Route": {"shadowed"}},
+			Header: http.Header{"X-Route": {"copied"}},
 		}, func(traffic.Live) {})
 	}()
 	t.Cleanup(func() { stop(); <-done })
-	const role = "install rbac --for httproute/shadowed --user-name " + shadowUser
+	const role = "install rbac --for httproute/copied --user-name " + shadowUser
 	session(t, []step{
 		{"a role for canaries", role, 0, nil},
-		{"is not enough", toShadow("--duration 1s"), 16, []string{"forbidden", "hint: somebody who may: kubectl infer install rbac --mirror --for httproute/shadowed"}},
+		{"is not enough", toShadow("--duration 1s"), 16, []string{"forbidden", "hint: somebody who may: kubectl infer install rbac --mirror --for httproute/copied"}},
 		{"one for mirrors, too", role + " --mirror", 0, nil},
 		{"a dry run", toShadow("--dry-run server"), 0, []string{"would copy 50% of the requests to inferencepool/qwen-v2"}},
 	})

@@ -11,11 +11,17 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/yaml"
 
 	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/assets"
 	"github.com/kubectl-infer/kubectl-infer/pkg/sandbox/controlplane"
@@ -57,7 +63,8 @@ func Up(t *testing.T, root, name string, flags ...string) Shell {
 	return s
 }
 
-// Define installs definitions of other projects, by the names of their assets.
+// Define installs definitions of other projects, by the names of their assets, and
+// returns when kubectl can find their kinds.
 func (s Shell) Define(t *testing.T, names ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
@@ -70,6 +77,7 @@ func (s Shell) Define(t *testing.T, names ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var defined []schema.GroupKind
 	for _, name := range names {
 		asset, err := store.Find(ctx, name)
 		if err != nil {
@@ -82,7 +90,44 @@ func (s Shell) Define(t *testing.T, names ...string) {
 		if err := controlplane.InstallCRDs(ctx, config, text); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
+		defined = append(defined, kindsIn(t, text)...)
 	}
+	client, err := discovery.NewDiscoveryClientForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// An API server serves a kind before its list of all kinds has it.
+	err = wait.PollUntilContextCancel(ctx, 100*time.Millisecond, true, func(context.Context) (bool, error) {
+		_, lists, err := client.ServerGroupsAndResources()
+		if err != nil {
+			return false, nil // a group that is on its way
+		}
+		listed := map[schema.GroupKind]bool{}
+		for _, list := range lists {
+			for _, resource := range list.APIResources {
+				listed[schema.FromAPIVersionAndKind(list.GroupVersion, resource.Kind).GroupKind()] = true
+			}
+		}
+		return !slices.ContainsFunc(defined, func(kind schema.GroupKind) bool { return !listed[kind] }), nil
+	})
+	if err != nil {
+		t.Fatalf("the kinds %v are not all listed: %v", defined, err)
+	}
+}
+
+// kindsIn are the kinds that a file of definitions defines.
+func kindsIn(t *testing.T, text []byte) (kinds []schema.GroupKind) {
+	t.Helper()
+	for document := range bytes.SplitSeq(text, []byte("\n---\n")) {
+		var crd apiextensionsv1.CustomResourceDefinition
+		if err := yaml.Unmarshal(document, &crd); err != nil {
+			t.Fatal(err)
+		}
+		if crd.Spec.Names.Kind != "" {
+			kinds = append(kinds, schema.GroupKind{Group: crd.Spec.Group, Kind: crd.Spec.Names.Kind})
+		}
+	}
+	return kinds
 }
 
 func create(t *testing.T, root, name string) Shell {
