@@ -53,32 +53,30 @@ type answers struct {
 
 // splitReport is what `verify split -o json` prints. Shares are from 0 to 1.
 type splitReport struct {
-	APIVersion string   `json:"apiVersion"`
-	Kind       string   `json:"kind"`
-	Target     string   `json:"target"`
-	Namespace  string   `json:"namespace"`
-	Rule       string   `json:"rule,omitempty"`
-	Gateway    string   `json:"gateway,omitempty"`
-	Models     []string `json:"models,omitempty"` // asked for, in turn
-	Source     string   `json:"source"`
-	Passive    bool     `json:"passive"`
-	// Copied says that a RequestMirror filter of the route sends copies to pods, too:
-	// what pods served is then no sign of which picker was asked.
-	Copied  bool                    `json:"copied,omitempty"`
-	Answers answers                 `json:"answers"`
-	Arms    []armReport             `json:"arms"`
-	Counted uint64                  `json:"counted"`
-	Others  uint64                  `json:"others"`  // counted and not sent by us
-	Missing uint64                  `json:"missing"` // answered and not counted on any arm
-	Astray  uint64                  `json:"astray"`  // answered by another endpoint than picked
-	EValue  float64                 `json:"eValue"`
-	Limit   float64                 `json:"limit"`
-	Needed  int                     `json:"needed"`
-	Verdict gate.Verdict            `json:"verdict"`
-	Reasons []string                `json:"reasons"`
-	Next    string                  `json:"next,omitempty"`
-	byModel bool                    // arms are target models, which answers name
-	enough  func(*splitReport) bool // no more counts are waited for
+	APIVersion string                  `json:"apiVersion"`
+	Kind       string                  `json:"kind"`
+	Target     string                  `json:"target"`
+	Namespace  string                  `json:"namespace"`
+	Rule       string                  `json:"rule,omitempty"`
+	Gateway    string                  `json:"gateway,omitempty"`
+	Models     []string                `json:"models,omitempty"` // asked for, in turn
+	Source     string                  `json:"source"`
+	Passive    bool                    `json:"passive"`
+	Answers    answers                 `json:"answers"`
+	Arms       []armReport             `json:"arms"`
+	Counted    uint64                  `json:"counted"`
+	Others     uint64                  `json:"others"`  // counted and not sent by us
+	Missing    uint64                  `json:"missing"` // answered and not counted on any arm
+	Astray     uint64                  `json:"astray"`  // answered by another endpoint than picked
+	EValue     float64                 `json:"eValue"`
+	Limit      float64                 `json:"limit"`
+	Needed     int                     `json:"needed"`
+	Verdict    gate.Verdict            `json:"verdict"`
+	Reasons    []string                `json:"reasons"`
+	Next       string                  `json:"next,omitempty"`
+	Copied     bool                    `json:"copied,omitempty"` // a RequestMirror filter sends pods copies, so what they served was not read
+	byModel    bool                    // arms are target models, which answers name
+	enough     func(*splitReport) bool // no more counts are waited for
 }
 
 // judge fills in shares and verdict from what was counted.
@@ -157,9 +155,6 @@ func (r *splitReport) decide() {
 // wrongPickers finds arms whose pickers were asked for another part of the requests
 // than their pods served: a gateway that asks one picker for a whole rule.
 func (r *splitReport) wrongPickers(wrong func(string, ...any)) {
-	if r.Copied {
-		return
-	}
 	served := uint64(0)
 	for _, arm := range r.Arms {
 		if arm.Served == nil {

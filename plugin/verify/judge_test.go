@@ -62,7 +62,6 @@ func TestVerdictOfASplit(t *testing.T) {
 		"an answer that failed fails":                        {splitReport{Arms: arms(0.5, 100, 100), Answers: sent(200, 199)}, gate.Fail, "1 of 200 requests"},
 		"answers of another endpoint than picked fail":       {splitReport{Arms: arms(0.5, 100, 100), Answers: sent(200, 200), Astray: 3}, gate.Fail, "another endpoint"},
 		"a few of them, as when a pod goes, do not":          {splitReport{Arms: arms(0.5, 100, 100), Answers: sent(200, 200), Astray: 2}, gate.Pass, ""},
-		"copies of a mirror are no wrong picker":             {splitReport{Copied: true, Arms: servedBy(arms(0.5, 100, 100), 180, 20), Answers: sent(200, 200)}, gate.Pass, ""},
 		"pods that serve another share than their picker":    {splitReport{Arms: servedBy(arms(0.5, 100, 100), 180, 20), Answers: sent(200, 200)}, gate.Fail, "a was picked for 50.0% of the requests, and its pods served 90.0%: the wrong picker is asked"},
 		"pods that serve what their picker was asked for":    {splitReport{Arms: servedBy(arms(0.5, 100, 100), 104, 98), Answers: sent(200, 200)}, gate.Pass, ""},
 		"a breaker's errors are told from a model's":         {splitReport{Arms: []armReport{{Name: "a", Asked: 1, Started: 200, Overflows: 7}}, Answers: sent(200, 193)}, gate.Fail, "7 requests for a met the gateway's circuit breaker"},

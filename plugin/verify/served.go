@@ -9,7 +9,8 @@ import (
 
 // servers counts what the pools' model servers answer, beside what their pickers
 // are asked for. It is nil when the split is not between pools, is counted by the
-// model servers already, or they cannot be read: then one count must do.
+// model servers already, when they cannot be read, or when copies of a mirror reach
+// them too: then one count must do.
 type servers struct{ tally *evidence.Tally }
 
 func (o *splitOptions) servers(ctx context.Context, clients *kube.Clients, pools []evidence.Pool, asked *evidence.Tally) *servers {

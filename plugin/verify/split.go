@@ -123,7 +123,10 @@ func (o *splitOptions) run(ctx context.Context, clients *kube.Clients, streams g
 		return err
 	}
 	report.Source = tally.Source()
-	served := o.servers(ctx, clients, pools, tally)
+	var served *servers
+	if !report.Copied {
+		served = o.servers(ctx, clients, pools, tally)
+	}
 	defer served.close()
 	if err := o.count(ctx, streams, tally, through, report); err != nil {
 		return err
